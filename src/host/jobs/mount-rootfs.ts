@@ -1,0 +1,63 @@
+import { mkdirSync } from 'node:fs'
+import { PodlibError, errorCode, errorMessage } from '../../errors/errors.ts'
+import { MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY, type MountParameter, mount, mountWithParameters, MS_NODEV, MS_RDONLY } from '../sys/libc.ts'
+
+/** An overlay to mount: all paths absolute, lower layers top first. */
+export interface MountRootfsInput {
+  readonly lowers: readonly string[]
+  /** Absent for a read-only view of the lower layers. */
+  readonly writable?: { readonly upper: string; readonly work: string }
+  readonly target: string
+  /** Inside a user namespace overlay keeps its attributes under `user.`. */
+  readonly userXattrs: boolean
+  /** Skips every sync of the upper layer: for containers that a crash may lose anyway. */
+  readonly volatile: boolean
+}
+
+/**
+ * Mounts an overlay, making `upper`, `work` and `target` as needed. Layers go in one by one through the
+ * new mount API (kernel 6.5); older kernels get the classic call, whose options must fit one page.
+ */
+export function mountRootfs({ lowers, writable, target, userXattrs, volatile }: MountRootfsInput): void {
+  for (const directory of [target, writable?.upper, writable?.work]) {
+    if (directory !== undefined) mkdirSync(directory, { recursive: true, mode: 0o755 })
+  }
+  // Overlay needs two directories to have something to merge: a read-only view of one layer gets an empty second.
+  const flags: MountParameter[] = [...(userXattrs ? [['userxattr'] as const] : []), ...(volatile && writable ? [['volatile'] as const] : [])]
+  const upper: MountParameter[] = writable ? [['upperdir', writable.upper], ['workdir', writable.work]] : []
+  try {
+    mountWithParameters({
+      type: 'overlay',
+      target,
+      parameters: [['source', 'podlib'], ...lowers.map((lower) => ['lowerdir+', lower] as const), ...upper, ...flags],
+      attributes: MOUNT_ATTR_NODEV | (writable ? 0n : MOUNT_ATTR_RDONLY),
+    })
+  } catch (error) {
+    if (!['EINVAL', 'ENOSYS'].includes(errorCode(error) ?? '')) throw mountFailed(target, error)
+    mountClassic({ lowers, target, options: [...upper, ...flags], readonly: writable === undefined })
+  }
+}
+
+interface ClassicMount {
+  readonly lowers: readonly string[]
+  readonly target: string
+  readonly options: readonly MountParameter[]
+  readonly readonly: boolean
+}
+
+function mountClassic({ lowers, target, options, readonly }: ClassicMount): void {
+  const lowerdir = lowers.map((path) => path.replace(/[\\:,]/g, '\\$&')).join(':')
+  const data = [`lowerdir=${lowerdir}`, ...options.map(([key, value]) => (value === undefined ? key : `${key}=${value}`))].join(',')
+  try {
+    mount({ source: 'podlib', target, type: 'overlay', flags: MS_NODEV | (readonly ? MS_RDONLY : 0n), data })
+  } catch (error) {
+    throw mountFailed(target, error)
+  }
+}
+
+function mountFailed(target: string, error: unknown): PodlibError {
+  return new PodlibError('ERR_MOUNT_FAILED', `cannot mount the overlay at ${target}: ${errorMessage(error)}`, {
+    details: { target, systemCode: errorCode(error) },
+    cause: error,
+  })
+}

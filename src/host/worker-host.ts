@@ -1,0 +1,142 @@
+import { availableParallelism } from 'node:os'
+import { PodlibError } from '../errors/errors.ts'
+import type { Host, HostFacts, JobInput, JobName, JobOutput, JobProgress, RunJobOptions } from './host.ts'
+import { WorkerClient, type WorkerCommand } from './worker-client.ts'
+
+/** Jobs that keep a processor busy for long: each gets a worker of the pool to itself. */
+const POOL_JOBS: ReadonlySet<JobName> = new Set<JobName>()
+const MAX_POOL = 4
+/** An idle pool worker is worth its 50 MB for this long. */
+const POOL_IDLE_MS = 5_000
+
+export interface WorkerHostOptions {
+  readonly facts: HostFacts
+  /** Asked once before each worker start. */
+  readonly command: () => Promise<WorkerCommand>
+}
+
+/** The {@link Host} that runs jobs in worker processes. */
+export function createWorkerHost({ facts, command }: WorkerHostOptions): Host {
+  let worker: WorkerClient | undefined
+  let starting: Promise<WorkerClient> | undefined
+  let closed = false
+  const pool = new WorkerPool(Math.min(availableParallelism(), MAX_POOL), command)
+
+  async function start(): Promise<WorkerClient> {
+    try {
+      worker = new WorkerClient(await command())
+      return worker
+    } finally {
+      starting = undefined
+    }
+  }
+
+  async function mainWorker(): Promise<WorkerClient> {
+    if (worker?.isAlive) return worker
+    starting ??= start()
+    return starting
+  }
+
+  async function run(name: JobName, input: unknown, options?: RunJobOptions<never>): Promise<unknown> {
+    if (closed) throw new PodlibError('ERR_RUNTIME_CLOSED', `cannot run ${name}: the runtime is closed`)
+    if (POOL_JOBS.has(name)) return pool.run(name, input, options)
+    return (await mainWorker()).run(name, input, options)
+  }
+
+  return {
+    facts,
+    run: <Name extends JobName>(name: Name, input: JobInput<Name>, options?: RunJobOptions<JobProgress<Name>>) =>
+      run(name, input, options as RunJobOptions<never> | undefined) as Promise<JobOutput<Name>>,
+    async close() {
+      closed = true
+      await starting?.catch(() => undefined)
+      await Promise.all([worker?.close(), pool.close()])
+    },
+  }
+}
+
+class WorkerPool {
+  readonly #size: number
+  readonly #command: () => Promise<WorkerCommand>
+  readonly #idle: WorkerClient[] = []
+  readonly #waiting: ((worker: WorkerClient | undefined) => void)[] = []
+  readonly #all = new Set<WorkerClient>()
+  #busy = 0
+  #reaper: NodeJS.Timeout | undefined
+
+  constructor(size: number, command: () => Promise<WorkerCommand>) {
+    this.#size = size
+    this.#command = command
+  }
+
+  async run(job: string, input: unknown, options: RunJobOptions<never> = {}): Promise<unknown> {
+    const worker = await this.#take(options.signal)
+    try {
+      return await worker.run(job, input, options)
+    } finally {
+      this.#give(worker)
+    }
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#reaper)
+    await Promise.all([...this.#all].map((worker) => worker.close()))
+  }
+
+  async #take(signal: AbortSignal | undefined): Promise<WorkerClient> {
+    if (this.#busy >= this.#size) {
+      const handed = await this.#wait(signal)
+      if (handed?.isAlive) return handed
+    } else {
+      this.#busy++
+    }
+    const idle = this.#idle.pop()
+    if (idle?.isAlive) return idle
+    try {
+      const started = new WorkerClient(await this.#command())
+      this.#all.add(started)
+      return started
+    } catch (error) {
+      this.#busy--
+      throw error
+    }
+  }
+
+  /** Waits for a slot; the worker that comes with it may have died. */
+  #wait(signal: AbortSignal | undefined): Promise<WorkerClient | undefined> {
+    return new Promise((resolve, reject) => {
+      const take = (worker: WorkerClient | undefined) => {
+        signal?.removeEventListener('abort', abort)
+        resolve(worker)
+      }
+      const abort = () => {
+        this.#waiting.splice(this.#waiting.indexOf(take), 1)
+        reject(signal?.reason)
+      }
+      signal?.addEventListener('abort', abort, { once: true })
+      this.#waiting.push(take)
+    })
+  }
+
+  #give(worker: WorkerClient): void {
+    if (!worker.isAlive) this.#all.delete(worker)
+    const next = this.#waiting.shift()
+    if (next) {
+      next(worker)
+      return
+    }
+    this.#busy--
+    if (!worker.isAlive) return
+    this.#idle.push(worker)
+    clearTimeout(this.#reaper)
+    this.#reaper = setTimeout(() => this.#reap(), POOL_IDLE_MS)
+    this.#reaper.unref()
+  }
+
+  #reap(): void {
+    for (const worker of this.#idle.splice(0)) {
+      this.#all.delete(worker)
+      void worker.close()
+    }
+  }
+}

@@ -1,0 +1,52 @@
+import { toWireError, type WireError } from '../errors/errors.ts'
+import type { Job, JobContext } from './job.ts'
+
+/** From the application to the worker. */
+export type WorkerRequest = { readonly id: number; readonly job: string; readonly input: unknown } | { readonly id: number; readonly abort: true }
+
+/** From the worker to the application. */
+export type WorkerReply =
+  | { readonly ready: true }
+  | { readonly id: number; readonly progress: unknown }
+  | { readonly id: number; readonly output: unknown }
+  | { readonly id: number; readonly error: WireError }
+
+/**
+ * Answers job requests on this process's IPC channel until the application closes it or dies; jobs still
+ * running are then aborted and waited for, so that an attached container never outlives its application.
+ */
+export function serveJobs(jobs: Readonly<Record<string, Job>>): void {
+  const running = new Map<number, AbortController>()
+  const send = (reply: WorkerReply) => {
+    if (process.connected) process.send?.(reply)
+  }
+  const finished = () => {
+    if (!process.connected && running.size === 0) process.exit(0)
+  }
+
+  async function perform(id: number, name: string, input: unknown): Promise<void> {
+    const controller = new AbortController()
+    running.set(id, controller)
+    const context: JobContext<unknown> = { signal: controller.signal, report: (progress) => send({ id, progress }) }
+    try {
+      const job = jobs[name] as ((input: unknown, context: JobContext<unknown>) => unknown) | undefined
+      if (job === undefined) throw new Error(`no such job: ${name}`)
+      send({ id, output: await job(input, context) })
+    } catch (error) {
+      send({ id, error: toWireError(error) })
+    } finally {
+      running.delete(id)
+      finished()
+    }
+  }
+
+  process.on('message', (request: WorkerRequest) => {
+    if ('abort' in request) running.get(request.id)?.abort()
+    else void perform(request.id, request.job, request.input)
+  })
+  process.on('disconnect', () => {
+    for (const controller of running.values()) controller.abort()
+    finished()
+  })
+  send({ ready: true })
+}
