@@ -1,0 +1,103 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
+import { errorCode } from '../../errors/errors.ts'
+import type { Host } from '../../host/host.ts'
+import { isSameProcess, processStartTime } from '../../host/proc.ts'
+import { type Digest, digestHex } from '../../spec/digest.ts'
+import type { StagedLayer, StorageDriver } from '../storage-driver.ts'
+
+/**
+ * Layers as directories under kernel overlayfs:
+ *
+ * ```
+ * <root>/layers/<hex of the diff ID>/fs/              the tree, one lower directory
+ *                                    reassembly.zst   what it takes to write the layer's tar again
+ * <root>/staging/<pid>-<start time>-<random>/         the same, being unpacked by that process
+ * <root>/containers/<id>/{upper,work}                 a container's writable part
+ * <runRoot>/mounts/<id>                               the merged view
+ * ```
+ */
+export function createOverlayDriver(options: { readonly root: string; readonly runRoot: string; readonly host: Host }): StorageDriver {
+  const { host } = options
+  const layers = join(options.root, 'layers')
+  const staging = join(options.root, 'staging')
+  const containers = join(options.root, 'containers')
+  const mounts = join(options.runRoot, 'mounts')
+  const layerPath = (diffId: Digest) => join(layers, digestHex(diffId))
+  const remove = (...paths: string[]) => host.run('remove-tree', { paths })
+
+  return {
+    name: 'overlay',
+
+    async stage(source, { signal, onProgress } = {}) {
+      mkdirSync(staging, { recursive: true, mode: 0o700 })
+      const location = join(staging, `${process.pid}-${processStartTime(process.pid)}-${randomBytes(8).toString('hex')}`)
+      const input = {
+        source: { path: source.path },
+        blob: source.blob,
+        diffId: source.diffId,
+        directory: location,
+        xattrPrefix: host.facts.overlayXattrs,
+      }
+      return { ...(await host.run('unpack-layer', input, { signal, onProgress })), location }
+    },
+
+    async publish(staged: StagedLayer) {
+      mkdirSync(layers, { recursive: true, mode: 0o700 })
+      try {
+        renameSync(staged.location, layerPath(staged.diffId))
+      } catch (error) {
+        if (!['ENOTEMPTY', 'EEXIST'].includes(errorCode(error) ?? '')) throw error
+        await remove(staged.location)
+      }
+    },
+
+    async discard(staged) {
+      await remove(staged.location)
+    },
+
+    async removeLayer(diffId) {
+      // Renamed first: a removal that is cut short must not leave a directory that looks like a layer.
+      const doomed = join(staging, `${process.pid}-0-${digestHex(diffId)}`)
+      mkdirSync(staging, { recursive: true, mode: 0o700 })
+      if (existsSync(layerPath(diffId))) renameSync(layerPath(diffId), doomed)
+      await remove(doomed)
+    },
+
+    async sync() {
+      await host.run('sync-filesystem', { path: options.root })
+    },
+
+    async mount({ containerId, layers: stack, volatile }) {
+      const target = join(mounts, containerId)
+      const own = join(containers, containerId)
+      await host.run('mount-rootfs', {
+        lowers: [...stack].reverse().map((diffId) => join(layerPath(diffId), 'fs')),
+        writable: { upper: join(own, 'upper'), work: join(own, 'work') },
+        target,
+        userXattrs: host.facts.overlayXattrs === 'user',
+        volatile,
+      })
+      return { path: target }
+    },
+
+    async unmount(containerId) {
+      const target = join(mounts, containerId)
+      await host.run('unmount', { targets: [target] })
+    },
+
+    async removeContainer(containerId) {
+      await remove(join(containers, containerId), join(mounts, containerId))
+    },
+
+    async sweep() {
+      if (!existsSync(staging)) return
+      const abandoned = readdirSync(staging).filter((name) => {
+        const [pid, startTime] = name.split('-')
+        return !isSameProcess(Number(pid), startTime ?? '')
+      })
+      if (abandoned.length > 0) await remove(...abandoned.map((name) => join(staging, name)))
+    },
+  }
+}

@@ -1,0 +1,83 @@
+import type { Digest } from '../spec/digest.ts'
+
+/**
+ * Where layers live and how a container gets a root file system from them.
+ *
+ * A **layer** is known by its *diff ID*, the digest of its uncompressed tar, and does not depend on what
+ * lies below it: one layer serves every image that has it. What a layer is made of (its *form*) is the
+ * driver's secret; callers hold diff IDs and never a path of a layer.
+ *
+ * A layer's life: `stage` makes it from a blob in a private directory, while both digests are computed;
+ * `publish` puts it in its place by one rename; from then on it can be mounted; `removeLayer` takes it
+ * away. A staged layer that is never published is `discard`ed, or swept when the store is next opened.
+ * `sync` makes everything published so far survive a power cut; call it before the database says so.
+ *
+ * A container has a writable directory over its layers: `mount` makes the merged view, `unmount` ends it,
+ * `removeContainer` deletes the writable part. All of them may be repeated.
+ *
+ * Worked story, a pull of two layers and a run: `stage(a)` and `stage(b)` at the same time; `publish(a)`;
+ * `publish(b)`; `sync()`; the database commits the image. Then `mount({ id, layers: [a, b] })` gives the
+ * path of the root file system; the container runs and exits; `unmount(id)`; `removeContainer(id)`.
+ */
+export interface StorageDriver {
+  readonly name: string
+  /** Unpacks a blob. On failure or abort nothing is left behind. @throws ERR_LAYER_*, ERR_DIGEST_MISMATCH, ERR_COMPRESSION_*, ERR_NO_SPACE */
+  stage(source: LayerSource, options?: StageOptions): Promise<StagedLayer>
+  /** Moves a staged layer to its place. A layer that is there already wins: the staged one is discarded. */
+  publish(staged: StagedLayer): Promise<void>
+  discard(staged: StagedLayer): Promise<void>
+  /** Idempotent. The caller knows that no image and no container uses the layer. */
+  removeLayer(diffId: Digest): Promise<void>
+  sync(): Promise<void>
+  mount(request: MountRequest): Promise<ContainerRootfs>
+  unmount(containerId: string): Promise<void>
+  removeContainer(containerId: string): Promise<void>
+  /** Deletes staged layers whose process is gone. */
+  sweep(): Promise<void>
+}
+
+/** A blob on its way in. */
+export interface LayerSource {
+  /** A FIFO or file that the blob is read from. */
+  readonly path: string
+  /** What the blob must prove to be; absent for archives that name only the diff ID. */
+  readonly blob?: { readonly digest: Digest; readonly size: number }
+  readonly diffId?: Digest
+}
+
+export interface StageOptions {
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((progress: StageProgress) => void) | undefined
+}
+
+/** Bytes of the blob read so far, bytes of the tar written so far. */
+export interface StageProgress {
+  readonly bytes: number
+  readonly unpackedBytes: number
+  readonly entries: number
+}
+
+export interface StagedLayer {
+  readonly diffId: Digest
+  readonly blobDigest: Digest
+  readonly blobSize: number
+  /** Bytes of the uncompressed tar. */
+  readonly size: number
+  /** Bytes that the layer takes on disk. */
+  readonly usageBytes: number
+  readonly entries: number
+  /** The driver's own: where it lies. */
+  readonly location: string
+}
+
+export interface MountRequest {
+  readonly containerId: string
+  /** Bottom first, as in the image config. */
+  readonly layers: readonly Digest[]
+  /** The container is lost in a crash anyway: no write of it needs to reach the disk. */
+  readonly volatile: boolean
+}
+
+export interface ContainerRootfs {
+  readonly path: string
+}
