@@ -142,7 +142,8 @@ export default {
     {
       name: 'programs-use-the-host-and-the-composition-root',
       severity: 'error',
-      comment: 'A program is a process of its own: it starts jobs, or composes a runtime. It has no logic that a library user could not reach.',
+      comment:
+        'A program is a process of its own: it starts jobs, or composes a runtime. It has no logic that a library user could not reach.',
       from: { path: '^src/programs/' },
       to: { path: '^src/', pathNot: [folders(`${PURE}|host`), TOP] },
     },
