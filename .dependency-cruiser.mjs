@@ -173,12 +173,13 @@ export default {
       [npm('execa'), '^(node:)?child_process$'],
       ['^src/host/', '^src/registry/credentials', '^src/trust/', '^src/image/build', '^src/network/'],
     ),
-    onlyImportedBy(
-      'only-the-state-machine-moves-a-status',
-      'Transitions are made in one file and used by those who drive the life cycle.',
-      '^src/lifecycle/state-machine\\.ts$',
-      '^src/lifecycle/',
-    ),
+    {
+      name: 'only-the-state-machine-moves-a-status',
+      severity: 'error',
+      comment: 'A row takes a status only in a branded transition, and only the state machine may call what brands it (types are free).',
+      from: { path: '^src/', pathNot: '^src/lifecycle/state-machine\\.ts$' },
+      to: { path: '^src/state/transition\\.ts$', dependencyTypesNot: ['type-only'] },
+    },
     {
       name: 'sources-import-no-tests',
       severity: 'error',
