@@ -1,5 +1,5 @@
-import type { JOBS } from './jobs/all.ts'
 import type { JobContext } from './job.ts'
+import type { JOBS } from './jobs/all.ts'
 
 /**
  * Everything that podlib asks of the machine.
@@ -42,7 +42,8 @@ export type JobName = keyof typeof JOBS
 type JobFunction<Name extends JobName> = (typeof JOBS)[Name]
 export type JobInput<Name extends JobName> = Parameters<JobFunction<Name>>[0]
 export type JobOutput<Name extends JobName> = Awaited<ReturnType<JobFunction<Name>>>
-export type JobProgress<Name extends JobName> = Parameters<JobFunction<Name>> extends [unknown, JobContext<infer Progress>] ? Progress : never
+export type JobProgress<Name extends JobName> =
+  Parameters<JobFunction<Name>> extends [unknown, JobContext<infer Progress>] ? Progress : never
 
 /** A contiguous range of an ID mapping of the worker's user namespace. */
 export interface IdRange {

@@ -104,7 +104,9 @@ async function enteredNamespace(child: ChildProcess): Promise<number> {
     if (child.pid !== undefined && readNamespace(child.pid) !== own && isPause(child.pid)) return child.pid
     await sleep(2)
   }
-  throw setupError(`cannot make a user namespace: ${stderr.trim() || ended || 'it took too long'}; does the kernel allow unprivileged user namespaces?`)
+  throw setupError(
+    `cannot make a user namespace: ${stderr.trim() || ended || 'it took too long'}; does the kernel allow unprivileged user namespaces?`,
+  )
 }
 
 function readNamespace(pid: number): string | undefined {

@@ -2,7 +2,9 @@ import { toWireError, type WireError } from '../errors/errors.ts'
 import type { Job, JobContext } from './job.ts'
 
 /** From the application to the worker. */
-export type WorkerRequest = { readonly id: number; readonly job: string; readonly input: unknown } | { readonly id: number; readonly abort: true }
+export type WorkerRequest =
+  | { readonly id: number; readonly job: string; readonly input: unknown }
+  | { readonly id: number; readonly abort: true }
 
 /** From the worker to the application. */
 export type WorkerReply =

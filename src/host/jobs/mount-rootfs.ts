@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
-import { PodlibError, errorCode, errorMessage } from '../../errors/errors.ts'
-import { MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY, type MountParameter, mount, mountWithParameters, MS_NODEV, MS_RDONLY } from '../sys/libc.ts'
+import { errorCode, errorMessage, PodlibError } from '../../errors/errors.ts'
+import { MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY, type MountParameter, MS_NODEV, MS_RDONLY, mount, mountWithParameters } from '../sys/libc.ts'
 
 /** An overlay to mount: all paths absolute, lower layers top first. */
 export interface MountRootfsInput {
@@ -23,8 +23,16 @@ export function mountRootfs({ lowers, writable, target, userXattrs, volatile }: 
     if (directory !== undefined) mkdirSync(directory, { recursive: true, mode: 0o755 })
   }
   // Overlay needs two directories to have something to merge: a read-only view of one layer gets an empty second.
-  const flags: MountParameter[] = [...(userXattrs ? [['userxattr'] as const] : []), ...(volatile && writable ? [['volatile'] as const] : [])]
-  const upper: MountParameter[] = writable ? [['upperdir', writable.upper], ['workdir', writable.work]] : []
+  const flags: MountParameter[] = [
+    ...(userXattrs ? [['userxattr'] as const] : []),
+    ...(volatile && writable ? [['volatile'] as const] : []),
+  ]
+  const upper: MountParameter[] = writable
+    ? [
+        ['upperdir', writable.upper],
+        ['workdir', writable.work],
+      ]
+    : []
   try {
     mountWithParameters({
       type: 'overlay',

@@ -76,7 +76,9 @@ const c = {
   unshare: bound<(flags: number) => number>('int unshare(int flags)'),
   setns: bound<(fd: number, type: number) => number>('int setns(int fd, int nstype)'),
   fcntl: bound<(fd: number, command: number, argument: number) => number>('int fcntl(int fd, int cmd, ...)'.replace('...', 'long arg')),
-  prctl: bound<(option: number, a: bigint, b: bigint, d: bigint, e: bigint) => number>('int prctl(int option, ulong a, ulong b, ulong c, ulong d)'),
+  prctl: bound<(option: number, a: bigint, b: bigint, d: bigint, e: bigint) => number>(
+    'int prctl(int option, ulong a, ulong b, ulong c, ulong d)',
+  ),
   syscall: bound<(number: number, a: bigint, b: bigint, d: bigint, e: bigint, f: bigint) => number>(
     'long syscall(long number, ulong a, ulong b, ulong c, ulong d, ulong e)',
   ),
@@ -250,7 +252,14 @@ export function mountWithParameters({ type, target, parameters, attributes = 0n 
     check(c.syscall(SYS.fsconfig, BigInt(context), FSCONFIG.create, 0n, 0n, 0n), 'fsconfig', target)
     mounted = check(c.syscall(SYS.fsmount, BigInt(context), 1n, attributes, 0n, 0n), 'fsmount', target)
     const [empty, to] = [cstr(''), cstr(target)]
-    const moved = c.syscall(SYS.move_mount, BigInt(mounted), address(empty), BigInt.asUintN(64, BigInt(AT_FDCWD)), address(to), MOVE_MOUNT_F_EMPTY_PATH)
+    const moved = c.syscall(
+      SYS.move_mount,
+      BigInt(mounted),
+      address(empty),
+      BigInt.asUintN(64, BigInt(AT_FDCWD)),
+      address(to),
+      MOVE_MOUNT_F_EMPTY_PATH,
+    )
     check(moved, 'move_mount', target)
   } finally {
     if (mounted >= 0) closeSync(mounted)

@@ -1,0 +1,119 @@
+import { homedir, userInfo } from 'node:os'
+import { isAbsolute, join, resolve } from 'node:path'
+import { PodlibError } from './errors/errors.ts'
+
+/** How a {@link Runtime} is opened. Everything is optional. @public */
+export interface RuntimeOptions {
+  /** Directory of images, containers and the state database. @defaultValue `/var/lib/podlib`, or `$XDG_DATA_HOME/podlib` without root */
+  readonly root?: string
+  /** Directory of what a reboot may lose: locks, mounts, bundles. @defaultValue `/run/podlib`, or `$XDG_RUNTIME_DIR/podlib` without root */
+  readonly runRoot?: string
+  /** `'crun'`, `'runc'` or the absolute path of any OCI runtime. @defaultValue `'crun'`, or `'runc'` where only that is found */
+  readonly ociRuntime?: string
+  /** Absolute path of conmon. @defaultValue looked up in the usual places */
+  readonly conmon?: string
+  /** What images may be pulled: the path of a policy.json or its content. @defaultValue the user's or system's containers policy.json; none is an error */
+  readonly policy?: string | object
+  /** Path of registries.conf. @defaultValue the user's or the system's */
+  readonly registriesConf?: string
+  /** Registries tried for short names such as `alpine`. @defaultValue those of registries.conf */
+  readonly searchRegistries?: readonly string[]
+  /** Registries (`host` or `host:port`) that are spoken to without TLS verification, and over plain HTTP. @defaultValue [] */
+  readonly insecureRegistries?: readonly string[]
+  /** Path of an auth.json. @defaultValue the places that podman and docker use */
+  readonly authFile?: string
+  /** User names and passwords by registry host; they win over every file and are never sent to another host. @defaultValue \{\} */
+  readonly credentials?: Readonly<Record<string, { readonly username: string; readonly password: string }>>
+  /** Network of a container that does not say. @defaultValue `'none'` */
+  readonly network?: 'none' | 'host'
+  /** Log driver of a container that does not say. @defaultValue `'k8s-file'` */
+  readonly logDriver?: 'k8s-file' | 'none'
+  /** cgroup that containers' cgroups are made in. @defaultValue `/podlib` */
+  readonly cgroupParent?: string
+  /** Environment that paths, proxies and credentials are looked up in. @defaultValue `process.env` */
+  readonly env?: Readonly<Record<string, string | undefined>>
+}
+
+/** {@link RuntimeOptions} with every gap filled: nothing below asks for a default again. */
+export interface ResolvedOptions {
+  readonly root: string
+  readonly runRoot: string
+  readonly ociRuntime: string | undefined
+  readonly conmon: string | undefined
+  readonly policy: string | object | undefined
+  readonly registriesConf: string | undefined
+  readonly searchRegistries: readonly string[] | undefined
+  readonly insecureRegistries: readonly string[]
+  readonly authFile: string | undefined
+  readonly credentials: Readonly<Record<string, { readonly username: string; readonly password: string }>>
+  readonly network: 'none' | 'host'
+  readonly logDriver: 'k8s-file' | 'none'
+  readonly cgroupParent: string
+  readonly env: Readonly<Record<string, string>>
+  readonly home: string
+  readonly user: { readonly name: string; readonly uid: number; readonly gid: number }
+}
+
+const KNOWN: ReadonlySet<string> = new Set<keyof RuntimeOptions>([
+  'root',
+  'runRoot',
+  'ociRuntime',
+  'conmon',
+  'policy',
+  'registriesConf',
+  'searchRegistries',
+  'insecureRegistries',
+  'authFile',
+  'credentials',
+  'network',
+  'logDriver',
+  'cgroupParent',
+  'env',
+])
+
+/** Checks options and fills the gaps. The only reader of the process's environment. @throws ERR_INVALID_ARGUMENT */
+export function resolveOptions(options: RuntimeOptions): ResolvedOptions {
+  const unknown = Object.keys(options).filter((key) => !KNOWN.has(key))
+  if (unknown.length > 0) throw invalid(`unknown option ${unknown.map((key) => `'${key}'`).join(', ')}`)
+  const env = definedOnly(options.env ?? process.env)
+  const uid = process.geteuid?.() ?? 0
+  const home = env.HOME || homedir()
+  const ociRuntime = options.ociRuntime
+  if (ociRuntime?.includes('/') && !isAbsolute(ociRuntime))
+    throw invalid(`ociRuntime must be a name or an absolute path, not '${ociRuntime}'`)
+  return {
+    root: resolve(options.root ?? (uid === 0 ? '/var/lib/podlib' : join(env.XDG_DATA_HOME || join(home, '.local/share'), 'podlib'))),
+    runRoot: resolve(options.runRoot ?? (uid === 0 ? '/run/podlib' : join(env.XDG_RUNTIME_DIR || `/tmp/podlib-run-${uid}`, 'podlib'))),
+    ociRuntime,
+    conmon: options.conmon,
+    policy: options.policy,
+    registriesConf: options.registriesConf,
+    searchRegistries: options.searchRegistries,
+    insecureRegistries: options.insecureRegistries ?? [],
+    authFile: options.authFile,
+    credentials: options.credentials ?? {},
+    network: options.network ?? 'none',
+    logDriver: options.logDriver ?? 'k8s-file',
+    cgroupParent: options.cgroupParent ?? '/podlib',
+    env,
+    home,
+    user: { name: userName(uid), uid, gid: process.getegid?.() ?? 0 },
+  }
+}
+
+/** A user without an entry in the user database is known by number, as subuid(5) allows. */
+function userName(uid: number): string {
+  try {
+    return userInfo().username
+  } catch {
+    return String(uid)
+  }
+}
+
+function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined))
+}
+
+function invalid(message: string): PodlibError {
+  return new PodlibError('ERR_INVALID_ARGUMENT', message)
+}
