@@ -55,11 +55,15 @@ export function leftBehind(before: readonly Trace[], after: readonly Trace[], ru
   return after.filter((trace) => !known.has(key(trace)) && ours(trace))
 }
 
+// Made once by `ip netns add` and kept for ever, as iproute2 does.
+const EXPECTED_PLACES = new Set(['/run/netns'])
+
 const key = ({ kind, id }: Trace) => `${kind} ${id}`
 
 function mounts(): Trace[] {
-  return lines('/proc/self/mountinfo').map((line): Trace => {
+  return lines('/proc/self/mountinfo').flatMap((line): Trace[] => {
     const [id = '', , , root = '', target = ''] = line.split(' ')
+    if (EXPECTED_PLACES.has(target)) return []
     const network = line.includes(' - nsfs ') && root.startsWith('net:')
     return {
       kind: network ? 'network namespace' : 'mount',
@@ -122,7 +126,7 @@ function files(run: TestRun): Trace[] {
   return WATCHED_DIRECTORIES.flatMap((directory) =>
     names(directory)
       .map((name) => (directory === '.' ? `./${name}` : join(directory, name)))
-      .filter((path) => path !== run.directory && !EXPECTED_FILES.test(path))
+      .filter((path) => path !== run.directory && !EXPECTED_FILES.test(path) && !EXPECTED_PLACES.has(path))
       .map((path): Trace => ({ kind: 'file', id: path, label: path })),
   )
 }
