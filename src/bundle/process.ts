@@ -1,0 +1,102 @@
+import { PodlibError } from '../errors/errors.ts'
+import type { SpecProcess } from '../spec/runtime.ts'
+import { ALL_CAPABILITIES, mergeCapabilities, processCapabilities } from './capabilities.ts'
+import type { ContainerConfig, SecurityConfig } from './container-config.ts'
+import type { HostFacts, Identity } from './host-facts.ts'
+import { INIT_PATH } from './mounts.ts'
+import { specRlimits } from './rlimits.ts'
+
+/** The capabilities that a container is limited to: `linux.seccomp` depends on them too. */
+export function containerCapabilities(security: SecurityConfig, facts: HostFacts): string[] {
+  const bounding = facts.boundingCapabilities
+  if (security.privileged) return ALL_CAPABILITIES.filter((name) => bounding.includes(name))
+  return mergeCapabilities({ base: security.capabilities, add: security.capAdd, drop: security.capDrop, bounding })
+}
+
+/** `process` of a container's own command. */
+export function specProcess(input: { config: ContainerConfig; identity: Identity; facts: HostFacts }): SpecProcess {
+  const { config, identity, facts } = input
+  const { process, security } = config
+  return {
+    terminal: process.tty,
+    user: specUser(identity, process.umask),
+    args: process.init ? [INIT_PATH, '--', ...process.args] : [...process.args],
+    env: withHome(process.env, identity),
+    cwd: process.cwd,
+    capabilities: processCapabilities({
+      list: containerCapabilities(security, facts),
+      add: security.capAdd,
+      uid: identity.uid,
+      bounding: facts.boundingCapabilities,
+    }),
+    rlimits: specRlimits(process.rlimits, facts),
+    noNewPrivileges: security.noNewPrivileges,
+    ...oomScore(process.oomScoreAdj, facts),
+  }
+}
+
+/** What a further process in a running container may choose for itself. */
+export interface ExecProcessOptions {
+  readonly args: readonly string[]
+  /** `NAME=value`, winning over the container's. */
+  readonly env?: readonly string[]
+  readonly cwd?: string
+  readonly tty?: boolean
+  readonly consoleSize?: { readonly height: number; readonly width: number }
+  /** All capabilities of the host. */
+  readonly privileged?: boolean
+}
+
+/**
+ * The process file for `exec`. Root, and the container's own user, get what the container's process has; any other user
+ * only what was asked for by name at create.
+ */
+export function generateExecProcess(input: {
+  readonly config: ContainerConfig
+  readonly options: ExecProcessOptions
+  readonly identity: Identity
+  readonly facts: HostFacts
+}): SpecProcess {
+  const { config, options, identity, facts } = input
+  if (options.args.length === 0) throw new PodlibError('ERR_INVALID_ARGUMENT', 'exec needs a command')
+  const security = { ...config.security, privileged: config.security.privileged || (options.privileged ?? false) }
+  const base = specProcess({ config: { ...config, security }, identity, facts })
+  return {
+    ...base,
+    terminal: options.tty ?? false,
+    args: [...options.args],
+    env: withHome(mergeEntries(config.process.env, options), identity),
+    cwd: options.cwd ?? config.process.cwd,
+    ...(options.consoleSize && { consoleSize: { ...options.consoleSize } }),
+  }
+}
+
+/** `gid` is among the supplementary groups too, or a file closed to it would open for a process that drops it (CVE-2022-2989). */
+function specUser({ uid, gid, additionalGids }: Identity, umask: number): SpecProcess['user'] {
+  return { uid, gid, umask, additionalGids: [...new Set([gid, ...additionalGids])] }
+}
+
+function withHome(env: readonly string[], { home }: Identity): string[] {
+  return env.some((entry) => entry.startsWith('HOME=')) ? [...env] : [...env, `HOME=${home}`]
+}
+
+function mergeEntries(base: readonly string[], { env = [], tty }: ExecProcessOptions): string[] {
+  const merged = new Map<string, string>()
+  for (const entry of [...base, ...(tty && !base.some((text) => text.startsWith('TERM=')) ? ['TERM=xterm'] : []), ...env]) {
+    const equals = entry.indexOf('=')
+    if (equals < 1 || entry.includes('\0')) {
+      throw new PodlibError(
+        'ERR_INVALID_ARGUMENT',
+        `invalid environment entry ${JSON.stringify(entry.slice(0, Math.max(equals, 0)))}: write NAME=value`,
+      )
+    }
+    merged.set(entry.slice(0, equals), entry)
+  }
+  return [...merged.values()]
+}
+
+/** Going below the current score is a privilege; asking for it without would fail the start. */
+function oomScore(asked: number | null, facts: HostFacts): { oomScoreAdj?: number } {
+  if (asked === null) return {}
+  return { oomScoreAdj: facts.canLowerOomScoreAdj ? asked : Math.max(asked, facts.currentOomScoreAdj) }
+}

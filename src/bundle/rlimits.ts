@@ -1,0 +1,44 @@
+import { refused, shown } from './check.ts'
+import type { RlimitConfig } from './container-config.ts'
+import type { ProcessOptions, UlimitValue } from './container-options.ts'
+import type { HostFacts } from './host-facts.ts'
+
+/**
+ * RLIM_INFINITY is 2^64-1, which no JavaScript number holds. Its double is 2^64; {@link serializeSpec} writes the exact
+ * digits, and `JSON.parse` of those digits gives this number again.
+ */
+export const RLIM_INFINITY = 2 ** 64
+
+const NAMES = new Set(
+  'AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING STACK'
+    .split(' ')
+    .map((name) => `RLIMIT_${name}`),
+)
+
+/** @throws ERR_INVALID_ARGUMENT for a limit that getrlimit(2) does not know, or a soft one above the hard one. */
+export function resolveRlimits(ulimits: NonNullable<ProcessOptions['ulimits']>): RlimitConfig[] {
+  return Object.entries(ulimits).map(([name, value]) => {
+    const type = `RLIMIT_${name.toUpperCase().replace(/^RLIMIT_/, '')}`
+    if (!NAMES.has(type)) throw refused('options', `unknown ulimit ${shown(name)}`, { ulimit: name })
+    const pair = typeof value === 'object' ? value : { soft: value, hard: value }
+    const soft = limit(pair.soft)
+    const hard = limit(pair.hard)
+    if ((soft ?? RLIM_INFINITY) > (hard ?? RLIM_INFINITY)) {
+      throw refused('options', `ulimit ${name}: the soft limit ${pair.soft} is above the hard limit ${pair.hard}`, { ulimit: name })
+    }
+    return { type, soft, hard }
+  })
+}
+
+/** The limits for the OCI runtime, never above what the host process may set: setrlimit(2) would fail the start. */
+export function specRlimits(rlimits: readonly RlimitConfig[], facts: HostFacts): { type: string; soft: number; hard: number }[] {
+  return rlimits.map(({ type, soft, hard }) => {
+    const ceiling = facts.boundingCapabilities.includes('CAP_SYS_RESOURCE') ? RLIM_INFINITY : (facts.hardRlimits[type] ?? RLIM_INFINITY)
+    const clampedHard = Math.min(hard ?? RLIM_INFINITY, ceiling)
+    return { type, soft: Math.min(soft ?? RLIM_INFINITY, clampedHard), hard: clampedHard }
+  })
+}
+
+function limit(value: UlimitValue): number | null {
+  return value === 'unlimited' || value === -1 ? null : value
+}

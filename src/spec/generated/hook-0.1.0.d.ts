@@ -1,0 +1,4 @@
+// Written by .ci/generate-validators.mjs from src/spec/schemas. Do not edit.
+import type { Validator } from '../validator.ts'
+
+export declare const validate: Validator
