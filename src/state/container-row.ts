@@ -1,0 +1,107 @@
+import { defineTable } from './columns.ts'
+import type { ContainerStatus } from './transition.ts'
+
+/** A published port as listings show it. */
+export interface PortRow {
+  readonly hostIp: string
+  readonly hostPort: number
+  readonly containerPort: number
+  readonly protocol: string
+}
+
+/** Everything about a container but its config. */
+export interface ContainerRow {
+  /** 64 hexadecimal digits. */
+  readonly id: string
+  readonly name: string
+  readonly podId: string | null
+  readonly imageId: string | null
+  readonly imageName: string | null
+  readonly status: ContainerStatus
+  /** Milliseconds since the epoch, like the other times. */
+  readonly createdAt: number
+  readonly startedAt: number | null
+  readonly finishedAt: number | null
+  readonly exitCode: number | null
+  /** `SIGKILL`. */
+  readonly exitSignal: string | null
+  readonly oomKilled: boolean
+  /** Why it could not be started or was lost. */
+  readonly error: string | null
+  readonly pid: number | null
+  /** Clock ticks since boot, proc_pid_stat(5) field 22; with the pid and boot id it names one process. */
+  readonly pidStartTime: number | null
+  readonly monitorPid: number | null
+  readonly monitorStartTime: number | null
+  readonly bootId: string | null
+  readonly health: string | null
+  readonly command: readonly string[]
+  readonly labels: Readonly<Record<string, string>>
+  readonly ports: readonly PortRow[]
+  /** Removed when it ends or its owner is gone. */
+  readonly ephemeral: boolean
+  readonly ownerPid: number | null
+  readonly ownerStartTime: number | null
+  readonly stoppedByUser: boolean
+  readonly restartCount: number
+  /** The last step of init that was done and that cleanup has not undone yet. */
+  readonly initStep: string | null
+  /** Runs without a monitor, connected to its owner. */
+  readonly attached: boolean
+  /** What the network backend returned: addresses, interfaces. */
+  readonly network: unknown
+  /** Grows with every change. */
+  readonly generation: number
+}
+
+/** What a listing shows. Text that few readers look into stays JSON: parsing it would double the time of a listing. */
+export type ContainerSummaryRow = Pick<
+  ContainerRow,
+  'id' | 'name' | 'podId' | 'imageId' | 'imageName' | 'status' | 'createdAt' | 'startedAt' | 'finishedAt' | 'exitCode' | 'pid' | 'health'
+> & { readonly commandJson: string; readonly labelsJson: string; readonly portsJson: string }
+
+export type NewContainerRow = Omit<ContainerRow, 'status' | 'generation'>
+export type ContainerPatch = Partial<Omit<ContainerRow, 'id' | 'status' | 'createdAt' | 'generation'>>
+
+/** All conditions must hold. */
+export interface ContainerFilter {
+  readonly status?: readonly ContainerStatus[]
+  readonly podId?: string
+  readonly imageId?: string
+  readonly ephemeral?: boolean
+  readonly labels?: Readonly<Record<string, string>>
+}
+
+export const containerTable = defineTable<ContainerRow>('containers', {
+  id: 'plain',
+  name: 'plain',
+  podId: 'plain',
+  imageId: 'plain',
+  imageName: 'plain',
+  status: 'plain',
+  createdAt: 'plain',
+  startedAt: 'plain',
+  finishedAt: 'plain',
+  exitCode: 'plain',
+  exitSignal: 'plain',
+  oomKilled: 'boolean',
+  error: 'plain',
+  pid: 'plain',
+  pidStartTime: 'plain',
+  monitorPid: 'plain',
+  monitorStartTime: 'plain',
+  bootId: 'plain',
+  health: 'plain',
+  command: 'json',
+  labels: 'json',
+  ports: 'json',
+  ephemeral: 'boolean',
+  ownerPid: 'plain',
+  ownerStartTime: 'plain',
+  stoppedByUser: 'boolean',
+  restartCount: 'plain',
+  initStep: 'plain',
+  attached: 'boolean',
+  network: 'json',
+  generation: 'plain',
+})
