@@ -1,0 +1,52 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { outputOf, runProgram } from './programs.ts'
+
+/** podman with a store of its own, to compare with. It touches nothing of the podman of this machine. */
+export interface Podman extends AsyncDisposable {
+  readonly version: string
+  /** Runs a command that must succeed. */
+  run(...args: string[]): Promise<void>
+  output(...args: string[]): Promise<string>
+}
+
+export interface PodmanOptions {
+  readonly ociRuntime: 'crun' | 'runc'
+  /** Where its store is made. @defaultValue a directory under the system's directory of temporary files */
+  readonly parent?: string
+}
+
+/** Opens a podman. Disposing of it removes its containers and its store. */
+export async function openPodman({ ociRuntime, parent = tmpdir() }: PodmanOptions): Promise<Podman> {
+  const directory = await mkdtemp(join(parent, 'podman-'))
+  const [root, runRoot, config] = [join(directory, 'root'), join(directory, 'run'), join(directory, 'containers.conf')]
+  await mkdir(join(directory, 'tmp'))
+  await writeFile(config, containersConf(join(directory, 'tmp')))
+  const env = { ...process.env, CONTAINERS_CONF: config, TMPDIR: join(directory, 'tmp') }
+  const flags = ['--root', root, '--runroot', runRoot, '--runtime', ociRuntime]
+  const run = (...args: string[]) => runProgram('podman', [...flags, ...args], { env })
+  const output = (...args: string[]) => outputOf('podman', [...flags, ...args], { env })
+  const version = (await output('version', '--format', '{{.Client.Version}}')).trim()
+  const close = async () => {
+    await run('rm', '--all', '--force', '--time', '0')
+    await run('system', 'reset', '--force').catch(() => {})
+    await runProgram('umount', ['--recursive', '--quiet', '--lazy', join(root, 'overlay')]).catch(() => {})
+    await rm(directory, { recursive: true, force: true })
+  }
+  return { version, run, output, [Symbol.asyncDispose]: close }
+}
+
+/**
+ * By default podman asks for more open files and processes than a root without CAP_SYS_RESOURCE may give itself, and then
+ * starts no container: these limits are low enough for everyone.
+ */
+function containersConf(directory: string): string {
+  return `[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "${directory}"
+`
+}
