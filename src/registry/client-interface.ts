@@ -1,0 +1,96 @@
+import type { Readable } from 'node:stream'
+import type { Descriptor } from '../spec/descriptor.ts'
+import type { Digest } from '../spec/digest.ts'
+import type { BlobRetry } from './blob.ts'
+import type { RegistryTimeouts } from './http.ts'
+import type { RegistriesConf } from './registries-conf.ts'
+import type { RetryPolicy } from './retry.ts'
+import type {
+  Credential,
+  CredentialLookup,
+  Endpoint,
+  Environment,
+  FetchedManifest,
+  ManifestHead,
+  RegistryTarget,
+  RegistryWarning,
+  RepositoryName,
+} from './types.ts'
+
+/** @public */
+export interface RegistryClientOptions {
+  readonly userAgent?: string
+  /** Mirrors, rewrites, insecure and blocked registries; none if absent. */
+  readonly registries?: RegistriesConf
+  /** Finds credentials; everything is anonymous if absent. */
+  readonly credentials?: CredentialLookup
+  /** Directories like `/etc/containers/certs.d`, first match first. */
+  readonly certsDirectories?: readonly string[]
+  /** For `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, `SSL_CERT_FILE`. */
+  readonly env?: Environment
+  readonly retry?: Partial<RetryPolicy>
+  readonly timeouts?: Partial<RegistryTimeouts>
+  /** Hosts (`host[:port]`) that layers with `urls` may be fetched from; none if absent. */
+  readonly foreignLayerHosts?: readonly string[]
+  readonly onWarning?: (warning: RegistryWarning) => void
+  /** How many pages a list may have. */
+  readonly maxPages?: number
+}
+
+/** @public */
+export interface RegistryRequestOptions {
+  readonly signal?: AbortSignal
+  /** Shown to the registry of the target only, never to its mirrors. */
+  readonly credential?: Credential
+  /** The endpoint that served the manifest, to be asked first. */
+  readonly endpoint?: Endpoint
+}
+
+/** A manifest that refers to another one. @public */
+export interface Referrer {
+  readonly descriptor: Descriptor
+  readonly manifest: FetchedManifest
+}
+
+/**
+ * Reads from registries. Connections, tokens and what is known of hosts are shared by all calls, so there
+ * is one client per program. Every method tries mirrors in their order and the registry last, and repeats
+ * what is worth repeating.
+ *
+ * @public
+ */
+export interface RegistryClient {
+  /** The exact bytes of a manifest, proven against the target's digest if it has one. */
+  manifest(target: RegistryTarget, options?: RegistryRequestOptions): Promise<FetchedManifest>
+  /** Type and digest of a manifest without its bytes, for a cheap look whether a tag has moved. */
+  headManifest(target: RegistryTarget, options?: RegistryRequestOptions): Promise<ManifestHead>
+  /**
+   * A blob as a stream of exactly `descriptor.size` raw bytes, resumed when the connection breaks. The
+   * digest is not checked: the consumer hashes. Errors come through the stream.
+   */
+  blob(target: RegistryTarget, descriptor: Descriptor, options?: BlobOptions): Readable
+  /** A small blob in memory, proven by its digest. */
+  blobBytes(target: RegistryTarget, descriptor: Descriptor, options?: BlobBytesOptions): Promise<Buffer>
+  /** The tags of a repository, as the registry orders them. */
+  tags(name: RepositoryName, options?: RegistryRequestOptions): AsyncIterable<string>
+  /** Manifests whose subject is `digest`, each fetched and proven to say so. */
+  referrers(name: RepositoryName, digest: Digest, options?: ReferrersOptions): AsyncIterable<Referrer>
+  /** Ends all connections; requests under way fail. */
+  close(): Promise<void>
+}
+
+/** @public */
+export interface BlobOptions extends RegistryRequestOptions {
+  readonly onRetry?: (retry: BlobRetry) => void
+}
+
+/** @public */
+export interface BlobBytesOptions extends BlobOptions {
+  /** 4 MiB if absent. */
+  readonly maxBytes?: number
+}
+
+/** @public */
+export interface ReferrersOptions extends RegistryRequestOptions {
+  readonly artifactType?: string
+}

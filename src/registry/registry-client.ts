@@ -1,0 +1,208 @@
+import type { Readable } from 'node:stream'
+import { PodlibError } from '../errors/errors.ts'
+import type { Descriptor } from '../spec/descriptor.ts'
+import { assertDigest, type Digest, parseDigest } from '../spec/digest.ts'
+import { parseManifest } from '../spec/manifest.ts'
+import { parseReference } from '../spec/reference.ts'
+import { type Authorizer, checkCredential, createAuthorizer } from './auth.ts'
+import { type BlobSource, downloadBlob } from './blob.ts'
+import type {
+  BlobBytesOptions,
+  BlobOptions,
+  Referrer,
+  ReferrersOptions,
+  RegistryClient,
+  RegistryClientOptions,
+  RegistryRequestOptions,
+} from './client-interface.ts'
+import { endpointsFor } from './endpoints.ts'
+import { firstEndpoint, policyFor, preferEndpoint } from './failover.ts'
+import { explainForeign, foreignSources } from './foreign.ts'
+import { createHttp, type Http, type RegistryTimeouts } from './http.ts'
+import { type ListingOptions, listReferrers, listTags } from './listings.ts'
+import { getManifest, headManifest, MAX_DOCUMENT_BYTES, manifestSelector } from './manifests.ts'
+import { EMPTY_REGISTRIES_CONF } from './registries-conf.ts'
+import { DEFAULT_RETRY, type RetryPolicy, withRetry } from './retry.ts'
+import { createSession, type Session, type SessionMemory } from './session.ts'
+import type { Credential, Endpoint, FetchedManifest, ManifestHead, RegistryTarget, RepositoryName } from './types.ts'
+
+export type { RegistryClient, RegistryClientOptions } from './client-interface.ts'
+
+const DEFAULT_TIMEOUTS: RegistryTimeouts = { connectMs: 15_000, headersMs: 60_000, stallMs: 30_000 }
+const DEFAULT_MAX_PAGES = 1000
+const CREDENTIAL_LIFETIME_MS = 5 * 60_000
+
+/** @throws ERR_INVALID_ARGUMENT for options that are none */
+export function createRegistryClient(options: RegistryClientOptions = {}): RegistryClient {
+  const http = createHttp({
+    userAgent: options.userAgent ?? 'podlib',
+    timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
+    certsDirectories: options.certsDirectories ?? [],
+    env: options.env ?? {},
+  })
+  const policy = { ...DEFAULT_RETRY, ...options.retry }
+  return new Client(options, { http, policy, authorizer: createAuthorizer({ http, retry: policy }) })
+}
+
+interface ClientParts {
+  readonly http: Http
+  readonly policy: RetryPolicy
+  readonly authorizer: Authorizer
+}
+
+class Client implements RegistryClient {
+  readonly #options: RegistryClientOptions
+  readonly #parts: ClientParts
+  readonly #memory: SessionMemory = { schemes: new Map(), warned: new Set() }
+  readonly #credentials = new Map<string, { readonly found: Promise<Credential | undefined>; readonly until: number }>()
+
+  constructor(options: RegistryClientOptions, parts: ClientParts) {
+    this.#options = options
+    this.#parts = parts
+  }
+
+  async manifest(target: RegistryTarget, options: RegistryRequestOptions = {}): Promise<FetchedManifest> {
+    return this.#document(target, options, (session, endpoint) => getManifest(session, endpoint, request(target, options)))
+  }
+
+  async headManifest(target: RegistryTarget, options: RegistryRequestOptions = {}): Promise<ManifestHead> {
+    return this.#document(target, options, (session, endpoint) => headManifest(session, endpoint, request(target, options)))
+  }
+
+  blob(target: RegistryTarget, descriptor: Descriptor, options: BlobOptions = {}): Readable {
+    const { signal, onRetry } = options
+    const sources = [...this.#sources(target, descriptor, options), ...this.#foreign(descriptor)]
+    return downloadBlob({ descriptor, sources, policy: this.#parts.policy, signal, onRetry })
+  }
+
+  async blobBytes(target: RegistryTarget, descriptor: Descriptor, options: BlobBytesOptions = {}): Promise<Buffer> {
+    const { signal, onRetry, maxBytes = MAX_DOCUMENT_BYTES } = options
+    const { digest, size } = descriptor
+    if (size > maxBytes) {
+      throw new PodlibError('ERR_REGISTRY_BODY_TOO_LARGE', `blob ${digest} has ${size} bytes, more than the ${maxBytes} allowed here`, {
+        details: { digest, size, maxBytes },
+      })
+    }
+    const sources = this.#sources(target, descriptor, options)
+    const endpoints = sources.map(({ context }) => context.endpoint)
+    return firstEndpoint(endpoints, signal, async (endpoint, isLast) => {
+      const policy = policyFor(this.#parts.policy, isLast)
+      const download = downloadBlob({
+        descriptor,
+        sources: sources.filter(({ context }) => context.endpoint === endpoint),
+        policy,
+        signal,
+        onRetry,
+      })
+      const bytes = Buffer.concat(await download.toArray())
+      assertDigest(digest, bytes, `blob of ${endpoint.registry}/${endpoint.repository}`)
+      return bytes
+    })
+  }
+
+  async *tags(name: RepositoryName, options: RegistryRequestOptions = {}): AsyncGenerator<string> {
+    // Mirrors often have a part of the tags only: the registry itself is asked.
+    const endpoint = this.#endpoints(name, options).at(-1)
+    if (endpoint) yield* listTags(this.#listing(name, endpoint, options))
+  }
+
+  async *referrers(name: RepositoryName, digest: Digest, options: ReferrersOptions = {}): AsyncGenerator<Referrer> {
+    const subject = parseDigest(digest)
+    const target = { ...name, digest: subject }
+    const descriptors = await firstEndpoint(this.#endpoints(target, options), options.signal, async (endpoint, isLast) => {
+      const found: { descriptor: Descriptor; endpoint: Endpoint }[] = []
+      const list = listReferrers(this.#listing(name, endpoint, options), { subject, artifactType: options.artifactType })
+      for await (const descriptor of list) found.push({ descriptor, endpoint })
+      // A mirror that was not told of signatures must not hide those of the registry.
+      if (found.length === 0 && !isLast)
+        throw new PodlibError('ERR_MANIFEST_NOT_FOUND', `${endpoint.registry} knows no referrers of ${subject}`)
+      return found
+    })
+    for (const { descriptor, endpoint } of descriptors) {
+      const manifest = await this.manifest({ ...name, digest: descriptor.digest }, { ...options, endpoint })
+      if (subjectOf(manifest) === subject) yield { descriptor, manifest }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#parts.http.close()
+  }
+
+  async #document<Result>(
+    target: RegistryTarget,
+    options: RegistryRequestOptions,
+    work: (session: Session, endpoint: Endpoint) => Promise<Result>,
+  ): Promise<Result> {
+    const { signal } = options
+    const session = this.#session(target, options)
+    return firstEndpoint(this.#endpoints(target, options), signal, (endpoint, isLast) =>
+      withRetry(() => work(session, endpoint), { policy: policyFor(this.#parts.policy, isLast), signal }),
+    )
+  }
+
+  #endpoints(target: RegistryTarget, { endpoint }: RegistryRequestOptions): Endpoint[] {
+    // Names go into URLs: the grammar is checked here, whoever the caller is.
+    const { registry, repository } = parseReference(`${target.registry}/${target.repository}`)
+    return preferEndpoint(endpointsFor(this.#options.registries ?? EMPTY_REGISTRIES_CONF, { ...target, registry, repository }), endpoint)
+  }
+
+  #listing(name: RepositoryName, endpoint: Endpoint, options: RegistryRequestOptions): ListingOptions {
+    const { signal } = options
+    return {
+      session: this.#session(name, options),
+      endpoint,
+      signal,
+      maxPages: this.#options.maxPages ?? DEFAULT_MAX_PAGES,
+      retry: (work) => withRetry(work, { policy: this.#parts.policy, signal }),
+    }
+  }
+
+  #sources(target: RegistryTarget, descriptor: Descriptor, options: RegistryRequestOptions): BlobSource[] {
+    const digest = parseDigest(descriptor.digest)
+    const session = this.#session(target, options)
+    return this.#endpoints(target, options).map((endpoint) => {
+      const context = { endpoint, wanted: 'blob' as const, what: `blob ${endpoint.registry}/${endpoint.repository}@${digest}` }
+      const path = `/v2/${endpoint.repository}/blobs/${digest}`
+      const open = (range: string | undefined, signal: AbortSignal) =>
+        session.open({ context, path, headers: range ? { range } : {}, signal })
+      return { context, open: (range, signal) => open(range, signal).catch((error) => Promise.reject(explainForeign(error, descriptor))) }
+    })
+  }
+
+  #foreign(descriptor: Descriptor): BlobSource[] {
+    return foreignSources(this.#parts.http, descriptor, this.#options.foreignLayerHosts ?? [])
+  }
+
+  #session(target: RepositoryName, { credential: explicit }: RegistryRequestOptions): Session {
+    if (explicit) checkCredential(explicit)
+    return createSession({
+      http: this.#parts.http,
+      authorizer: this.#parts.authorizer,
+      memory: this.#memory,
+      onWarning: this.#options.onWarning,
+      onRefused: (endpoint) => this.#credentials.delete(`${endpoint.registry}/${endpoint.repository}`),
+      credential: async (endpoint, signal) =>
+        explicit && endpoint.registry === target.registry ? explicit : this.#credential(endpoint, signal),
+    })
+  }
+
+  // Remembered for a while, because finding one may start a helper program.
+  #credential({ registry, repository }: Endpoint, signal: AbortSignal | undefined): Promise<Credential | undefined> {
+    const key = `${registry}/${repository}`
+    const known = this.#credentials.get(key)
+    if (known && known.until > Date.now()) return known.found
+    const found = this.#options.credentials?.({ registry, repository }, signal) ?? Promise.resolve(undefined)
+    this.#credentials.set(key, { found, until: Date.now() + CREDENTIAL_LIFETIME_MS })
+    found.catch(() => this.#credentials.delete(key))
+    return found
+  }
+}
+
+function request(target: RegistryTarget, { signal }: RegistryRequestOptions): { selector: string; signal: AbortSignal | undefined } {
+  return { selector: manifestSelector(target), signal }
+}
+
+function subjectOf(manifest: FetchedManifest): Digest | undefined {
+  const parsed = parseManifest(manifest)
+  return (parsed.kind === 'image' ? parsed.manifest : parsed.index).subject?.digest
+}

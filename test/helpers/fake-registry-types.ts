@@ -1,0 +1,93 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
+import type { RegistryConf } from '../../src/registry/registries-conf.ts'
+import type { Descriptor } from '../../src/spec/descriptor.ts'
+import type { Digest } from '../../src/spec/digest.ts'
+import type { Certificate } from './certificate.ts'
+
+export interface FakeRegistryOptions {
+  /** `basic` and `bearer` want the first of `users`, unless `anonymous`. */
+  readonly auth?: 'none' | 'basic' | 'bearer'
+  /** user -> password (or identity token) */
+  readonly users?: Readonly<Record<string, string>>
+  /** Bearer tokens are given to anybody. */
+  readonly anonymous?: boolean
+  readonly tokenLifetimeSeconds?: number
+  /** Blobs are redirected to a second server on another port. */
+  readonly redirectBlobs?: boolean
+  /** Answers `Range` requests with 206; otherwise with the whole blob. */
+  readonly ranges?: boolean
+  readonly referrersApi?: boolean
+  readonly certificate?: Certificate
+}
+
+/** What goes wrong with the requests that a fault matches. Without `times` it does every time. */
+export interface Fault {
+  readonly times?: number
+  readonly delayMs?: number
+  readonly status?: number
+  readonly headers?: Readonly<Record<string, string | readonly string[]>>
+  /** Instead of the real body. */
+  readonly body?: Buffer | string
+  /** Closes the connection after that many bytes of the body. */
+  readonly cutAfter?: number
+  /** Stops sending after that many bytes, and keeps the connection open. */
+  readonly stallAfter?: number
+  /** Ends the answer properly after that many bytes. */
+  readonly truncateAfter?: number
+  /** Flips one bit of the body. */
+  readonly corrupt?: boolean
+  /** Sends spaces until the client goes away. */
+  readonly endless?: boolean
+  /** Leaves `Content-Length` out. */
+  readonly noLength?: boolean
+  /** Does the answering itself. */
+  readonly answer?: (request: IncomingMessage, response: ServerResponse) => void
+}
+
+export interface RecordedRequest {
+  readonly server: 'registry' | 'token' | 'storage'
+  readonly method: string
+  /** With query. */
+  readonly path: string
+  readonly headers: IncomingHttpHeaders
+  body: string
+}
+
+export interface AddImageOptions {
+  readonly tag?: string
+  readonly layers?: readonly (
+    | Buffer
+    | { readonly bytes: Buffer; readonly mediaType?: string; readonly urls?: readonly string[]; readonly diffId?: Digest }
+  )[]
+  /** Merged into the config document. */
+  readonly config?: Readonly<Record<string, unknown>>
+  /** Merged into the manifest document. */
+  readonly manifest?: Readonly<Record<string, unknown>>
+}
+
+export interface AddedImage {
+  readonly descriptor: Descriptor
+  readonly config: Descriptor
+  readonly layers: readonly Descriptor[]
+}
+
+/** An in-process registry on loopback. */
+export interface FakeRegistry {
+  /** `127.0.0.1:port`, the registry part of image names. */
+  readonly host: string
+  readonly url: string
+  readonly tokenUrl: string
+  readonly storageUrl: string
+  readonly requests: RecordedRequest[]
+  /** An entry for registries.conf that makes a plain HTTP registry usable. */
+  readonly conf: RegistryConf
+  addBlob(bytes: Buffer, mediaType?: string): Descriptor
+  addManifest(repository: string, document: unknown, options?: { mediaType?: string; tag?: string; raw?: Buffer }): Descriptor
+  addImage(repository: string, options?: AddImageOptions): AddedImage
+  addIndex(repository: string, manifests: readonly Descriptor[], options?: { tag?: string }): Descriptor
+  /** Requests whose path (with query) matches get the fault; the last one that was added wins. */
+  fault(match: RegExp, fault: Fault): void
+  /** Takes back all tokens that were given out. */
+  revokeTokens(): void
+  close(): Promise<void>
+}
