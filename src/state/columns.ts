@@ -37,14 +37,14 @@ export function defineTable<Row extends object>(name: string, columns: Columns<R
     const codec = codecs.get(key)
     if (codec === undefined || value === undefined) throw new PodlibError('ERR_INTERNAL', `table ${name} cannot take ${key}`)
     if (codec === 'boolean') return value ? 1 : 0
-    return codec === 'json' && value !== null ? JSON.stringify(value) : (value as SqlValue)
+    return codec === 'json' ? JSON.stringify(value) : (value as SqlValue)
   }
   const decode = (record: unknown): Row => {
     const row = record as Record<string, unknown>
     for (const [key, codec] of coded) {
       const value = row[key]
       if (codec === 'boolean') row[key] = value === 1
-      else if (typeof value === 'string') row[key] = JSON.parse(value)
+      else row[key] = JSON.parse(value as string)
     }
     return row as Row
   }

@@ -22,13 +22,15 @@ export class Connection {
   readonly #listeners = new Set<() => void>()
   #poll: NodeJS.Timeout | undefined
   #dataVersion = 0
+  #writing = false
 
   constructor(sqlite: BetterSqlite3.Database) {
     this.#sqlite = sqlite
   }
 
-  get inTransaction(): boolean {
-    return this.#sqlite.inTransaction
+  /** Inside a write transaction. */
+  get writing(): boolean {
+    return this.#writing
   }
 
   /** The statement for `sql`, prepared once. The texts are few: constants, and updates of a given set of columns. */
@@ -40,10 +42,10 @@ export class Connection {
     return statement
   }
 
-  /** {@link statement}, refused when it writes and no transaction is open: nobody would know when it is kept. */
+  /** {@link statement}, refused when it writes and no write transaction is open: nobody would know when it is kept. */
   statementFor(sql: string): BetterSqlite3.Statement<SqlValue[]> {
     const statement = this.statement(sql)
-    if (statement.readonly || this.#sqlite.inTransaction) return statement
+    if (statement.readonly || this.#writing) return statement
     throw new PodlibError('ERR_INTERNAL', 'a row was about to be changed outside a transaction')
   }
 
@@ -53,6 +55,7 @@ export class Connection {
     if (durable) this.#sqlite.exec('PRAGMA synchronous = FULL')
     try {
       this.statement('BEGIN IMMEDIATE').run()
+      this.#writing = true
     } catch (error) {
       if (durable) this.#sqlite.exec('PRAGMA synchronous = NORMAL')
       throw error
@@ -63,14 +66,14 @@ export class Connection {
     try {
       this.statement('COMMIT').run()
     } finally {
-      this.rollback()
-      if (durable) this.#sqlite.exec('PRAGMA synchronous = NORMAL')
+      this.rollback(durable)
     }
     for (const listener of this.#listeners) listener()
   }
 
   /** Undoes the open transaction; after a full disk SQLite may have done so already. */
   rollback(durable = false): void {
+    this.#writing = false
     if (this.#sqlite.inTransaction) this.statement('ROLLBACK').run()
     if (durable) this.#sqlite.exec('PRAGMA synchronous = NORMAL')
   }

@@ -213,7 +213,7 @@ class SqliteDatabase implements Database {
 
   close(): void {
     if (this.#closed) return
-    if (this.#shared.connection.inTransaction)
+    if (this.#shared.connection.writing)
       throw new PodlibError('ERR_INTERNAL', 'the state database cannot be closed from inside a transaction')
     this.#closed = true
     for (const { stop } of this.#subscriptions) stop()
@@ -234,7 +234,7 @@ class SqliteDatabase implements Database {
       return fn(connection)
     } catch (error) {
       // Inside a transaction the tables still want to see which constraint it was; `transaction` translates the rest.
-      throw connection.inTransaction ? error : storeError(error, this.path)
+      throw connection.writing ? error : storeError(error, this.path)
     }
   }
 }

@@ -68,7 +68,7 @@ CREATE TABLE containers (
   oom_killed INTEGER NOT NULL, error TEXT, pid INTEGER, pid_start_time INTEGER, monitor_pid INTEGER, monitor_start_time INTEGER,
   boot_id TEXT, health TEXT, command TEXT NOT NULL, labels TEXT NOT NULL, ports TEXT NOT NULL,
   ephemeral INTEGER NOT NULL, owner_pid INTEGER, owner_start_time INTEGER, stopped_by_user INTEGER NOT NULL,
-  restart_count INTEGER NOT NULL, init_step TEXT, attached INTEGER NOT NULL, network TEXT, generation INTEGER NOT NULL
+  restart_count INTEGER NOT NULL, init_step TEXT, attached INTEGER NOT NULL, network TEXT NOT NULL, generation INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX containers_of_pod ON containers (pod_id) WHERE pod_id IS NOT NULL;
 CREATE INDEX containers_of_image ON containers (image_id) WHERE image_id IS NOT NULL;
