@@ -51,3 +51,10 @@ export function startOperation<Result, Progress>(
   result.catch(() => {})
   return Object.assign(result, { [Symbol.asyncIterator]: progress })
 }
+
+/** The same operation with another result. */
+export function mapOperation<From, To, Progress>(operation: Operation<From, Progress>, map: (result: From) => To): Operation<To, Progress> {
+  const mapped = operation.then(map)
+  mapped.catch(() => {})
+  return Object.assign(mapped, { [Symbol.asyncIterator]: () => operation[Symbol.asyncIterator]() })
+}

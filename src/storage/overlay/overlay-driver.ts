@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorCode } from '../../errors/errors.ts'
 import type { Host } from '../../host/host.ts'
-import { isSameProcess, processStartTime } from '../../host/proc.ts'
+import { isSameProcess, readProcess } from '../../host/proc.ts'
 import { type Digest, digestHex } from '../../spec/digest.ts'
 import type { StagedLayer, StorageDriver } from '../storage-driver.ts'
 
@@ -32,7 +32,7 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
 
     async stage(source, { signal, onProgress } = {}) {
       mkdirSync(staging, { recursive: true, mode: 0o700 })
-      const location = join(staging, `${process.pid}-${processStartTime(process.pid)}-${randomBytes(8).toString('hex')}`)
+      const location = join(staging, `${process.pid}-${readProcess(process.pid)?.startTime}-${randomBytes(8).toString('hex')}`)
       const input = {
         source: { path: source.path },
         blob: source.blob,
@@ -95,7 +95,7 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
       if (!existsSync(staging)) return
       const abandoned = readdirSync(staging).filter((name) => {
         const [pid, startTime] = name.split('-')
-        return !isSameProcess(Number(pid), startTime ?? '')
+        return !isSameProcess(Number(pid), Number(startTime))
       })
       if (abandoned.length > 0) await remove(...abandoned.map((name) => join(staging, name)))
     },

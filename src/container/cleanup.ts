@@ -1,0 +1,66 @@
+import { readFileSync, rmSync } from 'node:fs'
+import { isPodlibError } from '../errors/errors.ts'
+import { listProcesses, signalProcess } from '../host/proc.ts'
+import type { Context, StoredContainer } from '../lifecycle/context.ts'
+import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
+
+/**
+ * The mirror of init: takes away what a container that has ended holds on the host. Every step can be repeated, so an
+ * interrupted clean-up is simply done again.
+ */
+export async function cleanupContainer(context: Context, session: ContainerSession): Promise<void> {
+  if (session.row.status !== 'stopped') return
+  await releaseHost(context, session.row.id, session.stored)
+  await session.apply({ type: 'cleaned' }, { announce: 'cleanup' })
+}
+
+/** Undoes an init that failed or was interrupted: nothing of it is running in a place that the row knows. */
+export async function undoInit(context: Context, session: ContainerSession): Promise<void> {
+  killStragglers(session.row.id)
+  await releaseHost(context, session.row.id, session.stored)
+  await session.patch({ initStep: null })
+}
+
+async function releaseHost(context: Context, id: string, stored: StoredContainer): Promise<void> {
+  const [runtime, monitor, storage] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.monitor(), context.storage()])
+  await runtime.delete(id, { force: true })
+  await storage.unmount(id)
+  await monitor.remove(id)
+  rmSync(context.paths.bundle(id), { recursive: true, force: true })
+}
+
+/** Programs that an interrupted create or run left on their way: whatever names the container's full id as an argument. */
+function killStragglers(id: string): void {
+  for (const found of listProcesses()) {
+    if (found.pid !== process.pid && commandLine(found.pid).includes(id)) signalProcess(found, 'SIGKILL')
+  }
+}
+
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    // It ended meanwhile.
+    return ''
+  }
+}
+
+/** Cleans up a container that has just ended, and removes it when it was ephemeral. What is gone meanwhile is fine. */
+export async function cleanupEnded(context: Context, id: string): Promise<void> {
+  try {
+    await withContainer(context, id, async (session) => {
+      await cleanupContainer(context, session)
+      if (session.row.ephemeral && session.row.status === 'exited') await removeExited(context, session)
+    })
+  } catch (error) {
+    if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
+  }
+}
+
+/** The end of a removal: the writable layer, then the row. */
+export async function removeExited(context: Context, session: ContainerSession): Promise<void> {
+  if (session.row.status !== 'removing') await session.apply({ type: 'removal-begun' })
+  const storage = await context.storage()
+  await storage.removeContainer(session.row.id)
+  await session.forget()
+}

@@ -1,0 +1,90 @@
+import { randomBytes } from 'node:crypto'
+import type { CreateContainerOptions } from '../bundle/container-options.ts'
+import { resolveContainerConfig } from '../bundle/resolve-config.ts'
+import type { Context, StoredContainer } from '../lifecycle/context.ts'
+import type { Digest } from '../spec/digest.ts'
+import type { ImageConfig } from '../spec/image.ts'
+import type { ContainerRow, NewContainerRow } from '../state/container-row.ts'
+import { insertContainer } from '../state/container-table.ts'
+
+/** The image of a new container: what its row and its config need of it. */
+export interface ContainerImage {
+  readonly id: string
+  readonly name: string
+  readonly config: ImageConfig
+  readonly layers: readonly Digest[]
+}
+
+export interface CreateContainerInput {
+  readonly image: ContainerImage
+  readonly options: CreateContainerOptions
+  /** Runs without a monitor, as a part of this process. */
+  readonly attached?: boolean
+}
+
+export interface CreatedContainer {
+  readonly row: ContainerRow
+  readonly stored: StoredContainer
+  readonly warnings: readonly string[]
+}
+
+/**
+ * Decides everything about a container and writes it down. Nothing is made on the host yet: directories, mounts and
+ * cgroup come with the first start, so a created container costs two rows.
+ */
+export async function createContainer(
+  context: Context,
+  { image, options, attached = false }: CreateContainerInput,
+): Promise<CreatedContainer> {
+  const id = randomBytes(32).toString('hex')
+  const { config, warnings } = resolveContainerConfig({ id, options, image: image.config, defaults: context.defaults })
+  const { name: ociRuntime } = await context.ociRuntime()
+  const stored: StoredContainer = { config, ociRuntime, layers: image.layers }
+  const { ephemeral } = config.lifecycle
+  const row: NewContainerRow = {
+    id,
+    name: options.name ?? id.slice(0, 12),
+    podId: null,
+    imageId: image.id,
+    imageName: image.name,
+    createdAt: Date.now(),
+    startedAt: null,
+    finishedAt: null,
+    exitCode: null,
+    exitSignal: null,
+    oomKilled: false,
+    error: null,
+    pid: null,
+    pidStartTime: null,
+    monitorPid: null,
+    monitorStartTime: null,
+    bootId: context.bootId,
+    health: null,
+    command: config.process.args,
+    labels: config.labels,
+    ports: [],
+    ephemeral,
+    ownerPid: ephemeral ? context.owner.pid : null,
+    ownerStartTime: ephemeral ? context.owner.startTime : null,
+    stoppedByUser: false,
+    restartCount: 0,
+    initStep: null,
+    attached,
+    network: null,
+  }
+  const created = await context.db.transaction(
+    () => {
+      const full = insertContainer(context.db, row, stored)
+      context.events.record({
+        type: 'container',
+        action: 'create',
+        id,
+        name: row.name,
+        attributes: { image: image.name, labels: row.labels },
+      })
+      return full
+    },
+    { durable: !ephemeral },
+  )
+  return { row: created, stored, warnings }
+}

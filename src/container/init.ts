@@ -1,0 +1,84 @@
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { generateSpec } from '../bundle/generate.ts'
+import type { Identity } from '../bundle/host-facts.ts'
+import { resolveUser, USER_FILE_MAX_BYTES } from '../bundle/users.ts'
+import { serializeSpec } from '../bundle/write.ts'
+import type { Context, StoredContainer } from '../lifecycle/context.ts'
+import type { ContainerSession } from '../lifecycle/with-container.ts'
+import type { RuntimeSpec } from '../spec/runtime.ts'
+import type { ContainerRow } from '../state/container-row.ts'
+import { undoInit } from './cleanup.ts'
+import { writeContainerFiles } from './files.ts'
+
+/**
+ * Makes a container ready to start: root file system, user, bundle, and the OCI runtime's `create` under a monitor.
+ * What fails half-way is undone at once; what a crash interrupts is undone at the next open, because the row says that
+ * init has begun.
+ */
+export async function initContainer(context: Context, session: ContainerSession): Promise<void> {
+  const { row, stored } = session
+  const { log } = stored.config
+  await session.patch({ initStep: 'begun', bootId: context.bootId })
+  try {
+    const spec = await prepareBundle(context, row, stored)
+    const runtime = await context.ociRuntime(stored.ociRuntime)
+    const logPath = context.paths.log(row.id)
+    mkdirSync(dirname(logPath), { recursive: true, mode: 0o700 })
+    const monitor = await context.monitor()
+    const created = await monitor.create({
+      id: row.id,
+      name: row.name,
+      bundle: context.paths.bundle(row.id),
+      spec: serializeSpec(await runtime.prepareSpec(row.id, spec)),
+      runtime: runtime.command,
+      log: context.logDriver(log.driver).monitorArguments({ path: logPath, maxSize: log.maxSize }),
+      terminal: stored.config.process.tty,
+      stdin: stored.config.process.stdin,
+      exitCommand: [...context.exitCommand, row.id],
+    })
+    await session.apply({ type: 'initialized', bootId: context.bootId, ...created }, { announce: 'init' })
+  } catch (error) {
+    await undoInit(context, session).catch(() => {})
+    throw error
+  }
+}
+
+/** Mounts the root file system, looks up the user and writes the bundle: what attached and monitored containers have in common. */
+export async function prepareBundle(context: Context, row: ContainerRow, { config, layers }: StoredContainer): Promise<RuntimeSpec> {
+  const [storage, machine] = await Promise.all([context.storage(), context.machine()])
+  const bundle = context.paths.bundle(row.id)
+  mkdirSync(bundle, { recursive: true, mode: 0o700 })
+  const rootfs = await storage.mount({ containerId: row.id, layers, volatile: row.ephemeral })
+  const identity = await identify(context, config.process, rootfs.path)
+  const files = writeContainerFiles({ directory: bundle, config, row })
+  const { spec } = generateSpec({
+    config,
+    rootfsPath: rootfs.path,
+    facts: machine.facts,
+    identity,
+    files,
+    ...(machine.seccompProfile && { seccompProfile: machine.seccompProfile }),
+    cgroupsPath: machine.facts.cgroupControllers.length > 0 ? cgroupPath(context, config.cgroupParent, row.id) : '',
+  })
+  return spec
+}
+
+export function cgroupPath(context: Context, parent: string | null, id: string): string {
+  return `${parent ?? context.defaults.cgroupParent ?? '/podlib'}/podlib-${id}`
+}
+
+/** Who the container runs as. Numbers that need no look-up cost no reading of the image's files. */
+export async function identify(
+  context: Context,
+  process: { readonly user: string; readonly groups: readonly string[] },
+  rootfs: string,
+): Promise<Identity> {
+  const host = await context.host()
+  const [passwd, group] = await host.run('read-in-root', {
+    root: rootfs,
+    paths: ['/etc/passwd', '/etc/group'],
+    maxBytes: USER_FILE_MAX_BYTES,
+  })
+  return resolveUser({ user: process.user, groups: process.groups, passwd: passwd ?? null, group: group ?? null })
+}

@@ -1,0 +1,95 @@
+import { isPodlibError, PodlibError } from '../errors/errors.ts'
+import type { Context } from '../lifecycle/context.ts'
+import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
+import type { ContainerRow } from '../state/container-row.ts'
+import { cleanupContainer } from './cleanup.ts'
+
+/** @public */
+export interface StopOptions {
+  /** Time between the stop signal and SIGKILL, in milliseconds; 0 kills at once. @defaultValue the container's stop timeout, 10 s */
+  readonly timeoutMs?: number
+  /** Gives up waiting; the container has its stop signal and is ended by whoever stops it next. */
+  readonly signal?: AbortSignal
+}
+
+/** SIGKILL cannot be refused; what still lives after this long hangs in the kernel. */
+const KILL_TIMEOUT_MS = 5_000
+const SIGKILL = 9
+
+/**
+ * Asks a container to end, kills it when it does not, and cleans up. One that has ended already is left as it is. The
+ * container's lock is free while its process takes its time.
+ */
+export async function stopContainer(context: Context, id: string, options: StopOptions = {}): Promise<void> {
+  await context.exits.start()
+  const asked = await withContainer(context, id, (session) => askToStop(context, session, options.timeoutMs), options)
+  if (asked === undefined) return
+  if (!(await endsWithin(context, asked.row, asked.timeoutMs, options.signal))) {
+    await killNow(context, id, options.signal)
+    if (!(await endsWithin(context, asked.row, KILL_TIMEOUT_MS, options.signal))) throw unkillable(asked.row)
+  }
+  await withContainer(context, id, (session) => cleanupContainer(context, session), options).catch(ignoreRemoved)
+}
+
+async function askToStop(
+  context: Context,
+  session: ContainerSession,
+  timeout: number | undefined,
+): Promise<{ row: ContainerRow; timeoutMs: number } | undefined> {
+  const { status } = session.row
+  if (status === 'exited' || status === 'configured') return undefined
+  if (status === 'stopped') {
+    await cleanupContainer(context, session)
+    return undefined
+  }
+  const { stopSignal, stopTimeoutMs } = session.stored.config.lifecycle
+  const timeoutMs = timeout ?? stopTimeoutMs
+  if (status !== 'stopping') await session.apply({ type: 'stop-requested' }, { announce: 'stop' })
+  // A container that has not been started has nobody to hear the signal.
+  const gently = timeoutMs > 0 && status !== 'created'
+  await sendSignal(context, session, gently ? stopSignal : SIGKILL)
+  if (status === 'paused') await (await context.ociRuntime(session.stored.ociRuntime)).setPaused(session.row.id, false)
+  return { row: session.row, timeoutMs: gently ? timeoutMs : KILL_TIMEOUT_MS }
+}
+
+async function sendSignal(context: Context, session: ContainerSession, signal: number): Promise<void> {
+  const runtime = await context.ociRuntime(session.stored.ociRuntime)
+  // Without a process namespace of its own the first process's end does not take the others along.
+  const all = signal === SIGKILL && session.stored.config.namespaces.pid.mode !== 'private'
+  await runtime.kill(session.row.id, signal, { all }).catch((error: unknown) => {
+    if (!isPodlibError(error, 'ERR_OCI_CONTAINER_NOT_FOUND')) throw error
+  })
+}
+
+async function killNow(context: Context, id: string, signal: AbortSignal | undefined): Promise<void> {
+  const kill = async (session: ContainerSession) => {
+    if (session.row.status === 'stopping') await sendSignal(context, session, SIGKILL)
+  }
+  await withContainer(context, id, kill, { signal }).catch(ignoreRemoved)
+}
+
+async function endsWithin(context: Context, row: ContainerRow, ms: number, signal: AbortSignal | undefined): Promise<boolean> {
+  const limit = AbortSignal.timeout(ms)
+  try {
+    await context.exits.ended(row, signal ? AbortSignal.any([signal, limit]) : limit)
+    return true
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason
+    if (limit.aborted) return false
+    throw error
+  }
+}
+
+function ignoreRemoved(error: unknown): void {
+  if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
+}
+
+function unkillable(row: ContainerRow): PodlibError {
+  return new PodlibError(
+    'ERR_TIMEOUT',
+    `container ${row.id.slice(0, 12)} is still there ${KILL_TIMEOUT_MS / 1000} s after SIGKILL: process ${row.pid} hangs in the kernel`,
+    {
+      details: { id: row.id, pid: row.pid },
+    },
+  )
+}

@@ -1,0 +1,40 @@
+import type { Context } from '../lifecycle/context.ts'
+import { type ImageInfo, inspectImage } from './inspect.ts'
+import { type RemovedImage, type RemoveImageOptions, removeImage } from './remove.ts'
+import { tagImage, untagImage } from './tag.ts'
+
+/** An image of the store. A thin handle: what it tells is read when it is asked. @public */
+export class Image {
+  /** Hexadecimal part of the config's digest. */
+  readonly id: string
+  /** The name it was asked for by, in full. */
+  readonly name: string
+  readonly #context: Context
+
+  /** @internal */
+  constructor(context: Context, id: string, name: string) {
+    this.#context = context
+    this.id = id
+    this.name = name
+  }
+
+  /** @throws ERR_IMAGE_NOT_FOUND when it was removed */
+  async inspect(): Promise<ImageInfo> {
+    return inspectImage(this.#context, this.id)
+  }
+
+  /** Gives it one more name and resolves to that in full. */
+  tag(name: string): Promise<string> {
+    return tagImage(this.#context, this.id, name)
+  }
+
+  /** Takes a name away, or all of them. */
+  untag(name?: string): Promise<void> {
+    return untagImage(this.#context, this.id, name)
+  }
+
+  /** @throws ERR_IMAGE_IN_USE when a container uses it, or it has several names */
+  remove(options?: RemoveImageOptions): Promise<RemovedImage> {
+    return removeImage(this.#context, this.id, this.name, options)
+  }
+}

@@ -1,0 +1,76 @@
+import { isPodlibError } from '../errors/errors.ts'
+import type { Context } from '../lifecycle/context.ts'
+import type { Platform } from '../spec/platform.ts'
+import { mapOperation, type Operation } from '../util/operation.ts'
+import { Image } from './image.ts'
+import { type ImageInfo, type ImageSummary, inspectImage, listImages } from './inspect.ts'
+import { type PullOptions, type PullProgress, platformOf, pullImage } from './pull.ts'
+import { type RemovedImage, type RemoveImageOptions, removeImage } from './remove.ts'
+import { findImage } from './resolve-name.ts'
+import { tagImage } from './tag.ts'
+
+/** @public */
+export interface FindImageOptions {
+  /** Which of the images that a name stands for. @defaultValue the platform of this machine */
+  readonly platform?: string | Platform
+}
+
+/** The images of a store. @public */
+export class Images {
+  readonly #context: Context
+
+  /** @internal */
+  constructor(context: Context) {
+    this.#context = context
+  }
+
+  /**
+   * Pulls an image from a registry: awaited it gives the image, iterated it tells how far it is.
+   *
+   * @example
+   * ```ts
+   * for await (const progress of runtime.images.pull('docker.io/library/alpine:3.20')) draw(progress)
+   * const image = await runtime.images.pull('docker.io/library/alpine:3.20')
+   * ```
+   * @throws ERR_SHORT_NAME, ERR_REGISTRY_*, ERR_MANIFEST_*, ERR_TRUST_DENIED, ERR_PLATFORM_MISMATCH, ERR_LAYER_*, ERR_DIGEST_MISMATCH, ERR_NO_SPACE
+   */
+  pull(name: string, options?: PullOptions): Operation<Image, PullProgress> {
+    return mapOperation(pullImage(this.#context, name, options), (id) => new Image(this.#context, id, name))
+  }
+
+  /** Finds an image by name, short name, digest, id or the beginning of an id. @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS */
+  async get(nameOrId: string, options: FindImageOptions = {}): Promise<Image> {
+    const { row, name } = findImage(this.#context, nameOrId, platformOf(options, this.#context.platform))
+    return new Image(this.#context, row.id, name)
+  }
+
+  /** Like {@link Images.get}, but undefined for an image that is not there. */
+  async find(nameOrId: string, options?: FindImageOptions): Promise<Image | undefined> {
+    try {
+      return await this.get(nameOrId, options)
+    } catch (error) {
+      if (isPodlibError(error, 'ERR_IMAGE_NOT_FOUND')) return undefined
+      throw error
+    }
+  }
+
+  /** Every image, the longest stored first. */
+  async list(): Promise<ImageSummary[]> {
+    return listImages(this.#context)
+  }
+
+  async inspect(nameOrId: string): Promise<ImageInfo> {
+    return inspectImage(this.#context, (await this.get(nameOrId)).id)
+  }
+
+  /** Gives an image one more name and resolves to that in full. */
+  async tag(nameOrId: string, name: string): Promise<string> {
+    return tagImage(this.#context, (await this.get(nameOrId)).id, name)
+  }
+
+  /** Removes an image, or one of its several names. @throws ERR_IMAGE_IN_USE */
+  async remove(nameOrId: string, options?: RemoveImageOptions): Promise<RemovedImage> {
+    const image = await this.get(nameOrId)
+    return removeImage(this.#context, image.id, image.name, options)
+  }
+}

@@ -1,0 +1,85 @@
+import { PodlibError } from '../errors/errors.ts'
+import type { Context } from '../lifecycle/context.ts'
+import { withLayer } from '../lifecycle/with-layer.ts'
+import type { Digest } from '../spec/digest.ts'
+import { deleteImageName, listImageNames } from '../state/image-name-table.ts'
+import { deleteImage, listImageLayers } from '../state/image-table.ts'
+import { deleteLayer, getLayer, listUnusedLayers, updateLayer } from '../state/layer-table.ts'
+
+/** @public */
+export interface RemoveImageOptions {
+  /** Remove it although it has several names. @defaultValue false */
+  readonly force?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** @public */
+export interface RemovedImage {
+  /** Names that were taken away. */
+  readonly untagged: readonly string[]
+  /** Whether the image itself went, and not only a name of it. */
+  readonly removed: boolean
+}
+
+/**
+ * Removes an image and the layers that no other image has. Asked for by one of several names it loses that name only,
+ * unless `force` is given. One that a container uses is never removed.
+ *
+ * @throws ERR_IMAGE_IN_USE, ERR_IMAGE_NOT_FOUND
+ */
+export async function removeImage(
+  context: Context,
+  id: string,
+  name: string | undefined,
+  options: RemoveImageOptions = {},
+): Promise<RemovedImage> {
+  const { db } = context
+  const plan = await db.transaction(
+    () => {
+      const names = [...new Set(listImageNames(db, id).map((row) => row.name))]
+      if (!options.force && names.length > 1) {
+        if (name === undefined || !names.includes(name)) throw severalNames(id, names)
+        deleteImageName(db, name, id)
+        context.events.record({ type: 'image', action: 'untag', id, name, attributes: { reference: name } })
+        return { untagged: [name], layers: undefined }
+      }
+      const layers = listImageLayers(db, id).map((layer) => layer.diffId)
+      deleteImage(db, id)
+      context.events.record({ type: 'image', action: 'remove', id, name: names[0] ?? id, attributes: {} })
+      return { untagged: names, layers }
+    },
+    { durable: true },
+  )
+  if (plan.layers === undefined) return { untagged: plan.untagged, removed: false }
+  await removeUnusedLayers(context, new Set(plan.layers))
+  return { untagged: plan.untagged, removed: true }
+}
+
+/** Deletes those of the layers that no image holds: first the row says so, then the files go, then the row. */
+export async function removeUnusedLayers(context: Context, candidates: ReadonlySet<Digest>): Promise<void> {
+  const storage = await context.storage()
+  const unused = listUnusedLayers(context.db).filter(({ diffId }) => candidates.has(diffId))
+  for (const { diffId } of unused) {
+    await withLayer(context, diffId, async () => {
+      if (!(await markDeleting(context, diffId))) return
+      await storage.removeLayer(diffId)
+      await context.db.transaction(() => deleteLayer(context.db, diffId))
+    })
+  }
+}
+
+/** Under the layer's lock no pull can begin to rely on it, so what is unused in this transaction stays unused. */
+function markDeleting(context: Context, diffId: Digest): Promise<boolean> {
+  const { db } = context
+  return db.transaction(() => {
+    const unused = listUnusedLayers(db).some((layer) => layer.diffId === diffId)
+    if (unused && getLayer(db, diffId)) updateLayer(db, diffId, { state: 'deleting' })
+    return unused
+  })
+}
+
+function severalNames(id: string, names: readonly string[]): PodlibError {
+  return new PodlibError('ERR_IMAGE_IN_USE', `image ${id.slice(0, 12)} has several names (${names.join(', ')}); name one, or use force`, {
+    details: { id, names },
+  })
+}

@@ -1,0 +1,80 @@
+import type { ConfigDefaults } from '../bundle/config-defaults.ts'
+import type { ContainerConfig } from '../bundle/container-config.ts'
+import type { HostFacts } from '../bundle/host-facts.ts'
+import type { EventLog } from '../events/event-log.ts'
+import type { Host } from '../host/host.ts'
+import type { Locks } from '../lock/locks.ts'
+import type { LogDriver } from '../log/log-driver.ts'
+import type { Monitor } from '../monitor/monitor.ts'
+import type { OciRuntime } from '../oci-runtime/oci-runtime.ts'
+import type { RegistryClient } from '../registry/client-interface.ts'
+import type { RegistriesConf } from '../registry/registries-conf.ts'
+import type { Digest } from '../spec/digest.ts'
+import type { Platform } from '../spec/platform.ts'
+import type { SeccompProfile } from '../spec/seccomp-profile.ts'
+import type { Database } from '../state/database.ts'
+import type { StorageDriver } from '../storage/storage-driver.ts'
+import type { Policy } from '../trust/policy.ts'
+import type { SignatureConfig } from '../trust/registries-d.ts'
+import type { ExitWatch } from './exit-watch.ts'
+import type { StorePaths } from './paths.ts'
+
+/**
+ * The wired parts, handed to every verb. What costs time to set up (worker, registry client, policy) is set up on first
+ * use: listing and inspecting need none of it.
+ */
+export interface Context {
+  readonly paths: StorePaths
+  readonly db: Database
+  readonly locks: Locks
+  readonly events: EventLog
+  readonly host: () => Promise<Host>
+  readonly storage: () => Promise<StorageDriver>
+  /** By name or absolute path; without one the default of this runtime. */
+  readonly ociRuntime: (nameOrPath?: string) => Promise<OciRuntime>
+  readonly monitor: () => Promise<Monitor>
+  readonly logDriver: (name: ContainerConfig['log']['driver']) => LogDriver
+  readonly machine: () => Promise<Machine>
+  readonly registry: () => Promise<RegistryClient>
+  readonly registriesConf: () => Promise<RegistriesConf>
+  readonly trust: () => Promise<Trust>
+  /** The platform of this machine. */
+  readonly platform: Platform
+  readonly exits: ExitWatch
+  readonly defaults: ConfigDefaults
+  readonly bootId: string
+  /** What conmon runs when a container ends, if no podlib process is alive. */
+  readonly exitCommand: readonly string[]
+  /** This process, as the owner of what must not outlive it. */
+  readonly owner: { readonly pid: number; readonly startTime: number }
+  readonly background: BackgroundWork
+}
+
+/** Facts about the machine that a bundle is generated from; looked up once a runtime. */
+export interface Machine {
+  readonly facts: HostFacts
+  readonly seccompProfile: SeccompProfile | undefined
+}
+
+/** What decides which images may be used. */
+export interface Trust {
+  readonly policy: Policy
+  readonly signatureConfig: SignatureConfig
+  /** The user's home directory; undefined for root. */
+  readonly home: string | undefined
+}
+
+/** Work that a verb starts and nobody waits for but `Runtime.close()`. */
+export interface BackgroundWork {
+  add(work: Promise<unknown>): void
+  settled(): Promise<void>
+}
+
+/** What is kept with a container's row: the decisions of create. */
+export interface StoredContainer {
+  readonly config: ContainerConfig
+  /** Name or path of the OCI runtime that the container was created for: changing the default must not break it. */
+  readonly ociRuntime: string
+  /** Layers of its image, bottom first. */
+  readonly layers: readonly Digest[]
+}

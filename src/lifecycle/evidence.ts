@@ -1,0 +1,40 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isSameProcess } from '../host/proc.ts'
+import type { ContainerRow } from '../state/container-row.ts'
+import type { Context } from './context.ts'
+import { type Evidence, expectsProcess } from './reconcile.ts'
+import type { ExitFacts } from './state-machine.ts'
+
+/** How long a living monitor gets to write the exit record of a process that is gone. */
+const RECORD_TIMEOUT_MS = 5_000
+
+const NOTHING_EXPECTED = { exit: undefined, processAlive: false } as const
+
+/** Looks at the host for one container. Cheap: an exit file's absence and one line of /proc. */
+export async function gatherEvidence(context: Context, row: ContainerRow): Promise<Evidence> {
+  const sameBoot = row.bootId === context.bootId
+  const now = Date.now()
+  if (!sameBoot || !expectsProcess(row.status)) return { sameBoot, now, ...NOTHING_EXPECTED }
+  const monitor = await context.monitor()
+  const record = (): ExitFacts | undefined => (row.attached ? undefined : monitor.exitRecord(row.id))
+  const exit = record()
+  if (exit) return { sameBoot, now, exit, processAlive: false }
+  if (processAlive(row)) return { sameBoot, now, exit: undefined, processAlive: true }
+  return { sameBoot, now, exit: await awaitRecord(row, record), processAlive: false }
+}
+
+function processAlive(row: ContainerRow): boolean {
+  // An attached container is its owner's child: while the owner lives, the owner's own verb knows better.
+  if (row.attached) return row.ownerPid !== null && isSameProcess(row.ownerPid, row.ownerStartTime ?? 0)
+  return row.pid !== null && isSameProcess(row.pid, row.pidStartTime ?? 0)
+}
+
+async function awaitRecord(row: ContainerRow, record: () => ExitFacts | undefined): Promise<ExitFacts | undefined> {
+  const deadline = Date.now() + RECORD_TIMEOUT_MS
+  while (row.monitorPid !== null && isSameProcess(row.monitorPid, row.monitorStartTime ?? 0) && Date.now() < deadline) {
+    const exit = record()
+    if (exit) return exit
+    await sleep(5)
+  }
+  return record()
+}

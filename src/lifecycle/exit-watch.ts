@@ -1,0 +1,83 @@
+import { isSameProcess } from '../host/proc.ts'
+import type { Monitor } from '../monitor/monitor.ts'
+
+/** Tells when containers end. */
+export interface ExitWatch {
+  /**
+   * Resolves when the container's process has ended. Also when it left no record because its monitor was killed.
+   * An abort rejects with the signal's reason.
+   */
+  ended(container: WatchedContainer, signal?: AbortSignal): Promise<void>
+  /** Begins to watch, if it has not yet: before the first process is started. */
+  start(): Promise<void>
+  close(): void
+}
+
+export interface WatchedContainer {
+  readonly id: string
+  readonly pid: number | null
+  readonly pidStartTime: number | null
+}
+
+/** For containers whose monitor is gone: how often a process is looked at that nobody else watches. */
+const POLL_MS = 250
+
+export interface ExitWatchOptions {
+  readonly monitor: () => Promise<Monitor>
+  /** Called with the id of every container that leaves an exit record while watching. */
+  readonly onExit: (containerId: string) => void
+}
+
+/** One directory watch for all containers; nothing of it keeps the application's event loop alive unless somebody waits. */
+export function createExitWatch({ monitor, onExit }: ExitWatchOptions): ExitWatch {
+  const waiting = new Map<string, Set<() => void>>()
+  let stop: (() => void) | undefined
+  let starting: Promise<void> | undefined
+  let closed = false
+
+  async function watch(): Promise<void> {
+    const end = (await monitor()).watchExits((containerId) => {
+      for (const wake of waiting.get(containerId) ?? []) wake()
+      onExit(containerId)
+    })
+    if (closed) end()
+    else stop = end
+  }
+
+  return {
+    async start() {
+      starting ??= watch()
+      await starting
+    },
+
+    async ended(container, signal) {
+      starting ??= watch()
+      await starting
+      const hasRecord = async () => (await monitor()).exitRecord(container.id) !== undefined
+      const isGone = () => container.pid !== null && !isSameProcess(container.pid, container.pidStartTime ?? 0)
+      await new Promise<void>((resolve, reject) => {
+        const wakers = waiting.get(container.id) ?? new Set()
+        waiting.set(container.id, wakers)
+        const finish = (settle: () => void) => () => {
+          clearInterval(poll)
+          signal?.removeEventListener('abort', abort)
+          wakers.delete(wake)
+          if (wakers.size === 0) waiting.delete(container.id)
+          settle()
+        }
+        const wake = finish(resolve)
+        const abort = finish(() => reject(signal?.reason))
+        const poll = setInterval(() => isGone() && wake(), POLL_MS)
+        wakers.add(wake)
+        signal?.addEventListener('abort', abort, { once: true })
+        if (signal?.aborted) abort()
+        void hasRecord().then((found) => found && wake())
+      })
+    },
+
+    close() {
+      closed = true
+      stop?.()
+    },
+  }
+}
