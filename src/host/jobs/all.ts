@@ -1,12 +1,26 @@
+import { conmonCreate } from './conmon-create.ts'
+import { describeHost } from './describe-host.ts'
+import { execAttached } from './exec-attached.ts'
 import { mountRootfs } from './mount-rootfs.ts'
 import { readInRoot } from './read-in-root.ts'
 import { removeTree } from './remove-tree.ts'
+import { runAttached } from './run-attached.ts'
+import { runProgram } from './run-program.ts'
+import { syncFilesystem } from './sync-filesystem.ts'
 import { unmount } from './unmount.ts'
+import { unpackLayer } from './unpack-layer.ts'
 
 /** Every job that the host worker can do, by the name used on the line. */
 export const JOBS = {
+  'conmon-create': conmonCreate,
+  'describe-host': describeHost,
+  'exec-attached': execAttached,
   'mount-rootfs': mountRootfs,
   'read-in-root': readInRoot,
   'remove-tree': removeTree,
+  'run-attached': runAttached,
+  'run-program': runProgram,
+  'sync-filesystem': syncFilesystem,
   unmount,
+  'unpack-layer': unpackLayer,
 } as const

@@ -1,0 +1,46 @@
+import { closeSync, writeSync } from 'node:fs'
+import { type AttachedExit, runAttachedRuntime, type Started } from '../attached-runtime.ts'
+import type { JobContext } from '../job.ts'
+import { killTree } from '../proc.ts'
+import type { RuntimeCommand } from '../runtime-command.ts'
+import type { StdioPaths } from '../stdio.ts'
+import { anonymousFile } from '../sys/posix-spawn.ts'
+
+export interface ExecAttachedInput {
+  readonly runtime: RuntimeCommand
+  /** The running container. */
+  readonly id: string
+  /** Text of the OCI process object. */
+  readonly process: string
+  readonly stdio: StdioPaths
+  readonly timeoutMs?: number | undefined
+}
+
+/**
+ * Runs one more process in a container, as a child of the worker with its streams leading to the
+ * application. On timeout and abort the process and all its descendants are killed; the container lives on.
+ */
+export async function execAttached(
+  { runtime, id, process: spec, stdio, timeoutMs }: ExecAttachedInput,
+  context: JobContext<Started>,
+): Promise<AttachedExit> {
+  // A memory file, because the environment may hold secrets: they are never on a disk and nothing is left to remove.
+  const file = anonymousFile('process.json')
+  try {
+    const bytes = Buffer.from(spec)
+    for (let written = 0; written < bytes.length; ) written += writeSync(file, bytes, written, bytes.length - written, written)
+    return await runAttachedRuntime(
+      {
+        runtime,
+        args: ['exec', '--process', `/proc/${process.pid}/fd/${file}`, id],
+        stdio,
+        timeoutMs,
+        attempt: `run a process in the container ${id}`,
+        kill: async (child) => killTree(child.pid),
+      },
+      context,
+    )
+  } finally {
+    closeSync(file)
+  }
+}

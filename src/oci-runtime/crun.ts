@@ -1,0 +1,59 @@
+import { join } from 'node:path'
+import type { Host } from '../host/host.ts'
+import type { RuntimeSpec } from '../spec/runtime.ts'
+import { createCliRuntime } from './cli.ts'
+import type { OciRuntime } from './oci-runtime.ts'
+import { SECCOMP_ANNOTATION, SeccompCache } from './seccomp-cache.ts'
+
+export interface RuntimeOptions {
+  readonly host: Host
+  /** Absolute path of the program. */
+  readonly path: string
+  /** Parent of the runtime's state directory. */
+  readonly stateDirectory: string
+  /** For what is worth keeping over a reboot. */
+  readonly cacheDirectory: string
+  /** Makes cgroups through systemd, which must then be the host's init. */
+  readonly systemdCgroup: boolean
+  /** The whole environment of the runtime: `PATH`, and `XDG_RUNTIME_DIR` where there is one. */
+  readonly env: Readonly<Record<string, string>>
+}
+
+/** @see https://github.com/containers/crun/blob/main/crun.1.md */
+export function createCrun({ host, path, stateDirectory, cacheDirectory, systemdCgroup, env }: RuntimeOptions): OciRuntime {
+  const root = join(stateDirectory, 'crun')
+  const globalArgs = ['--root', root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])]
+  const runtime = createCliRuntime(host, { path, globalArgs, env, sealed: true })
+  const cache = new SeccompCache({ directory: join(cacheDirectory, 'seccomp'), program: path, runtimeRoot: root })
+  return {
+    ...runtime,
+    async prepareSpec(id, spec) {
+      return withCompiledFilter(id, await runtime.prepareSpec(id, spec), cache)
+    },
+    async start(id, options) {
+      if (cache.wants(id)) cache.harvest(id)
+      await runtime.start(id, options)
+    },
+    async delete(id, options) {
+      cache.forget(id)
+      await runtime.delete(id, options)
+    },
+    async run(request) {
+      const container = runtime.run(request)
+      if (cache.wants(request.id))
+        void cache.harvestWhileRunning(
+          request.id,
+          container.then(({ exited }) => exited),
+        )
+      return container
+    },
+  }
+}
+
+/** The profile stays in the spec: a crun that does not know the annotation compiles it. */
+function withCompiledFilter(id: string, spec: RuntimeSpec, cache: SeccompCache): RuntimeSpec {
+  const profile = spec.linux?.seccomp
+  if (profile === undefined) return spec
+  const filter = cache.find(id, profile)
+  return filter === undefined ? spec : { ...spec, annotations: { ...spec.annotations, [SECCOMP_ANNOTATION]: filter } }
+}
