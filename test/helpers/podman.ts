@@ -1,3 +1,4 @@
+import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,6 +10,8 @@ export interface Podman extends AsyncDisposable {
   /** Runs a command that must succeed. */
   run(...args: string[]): Promise<void>
   output(...args: string[]): Promise<string>
+  /** Starts a command. */
+  spawn(...args: string[]): ChildProcess
 }
 
 export interface PodmanOptions {
@@ -17,7 +20,7 @@ export interface PodmanOptions {
   readonly parent?: string
 }
 
-/** Opens a podman. Disposing of it removes its containers and its store. */
+/** Opens a podman. Disposing of it removes its containers and its store; twice does no harm. */
 export async function openPodman({ ociRuntime, parent = tmpdir() }: PodmanOptions): Promise<Podman> {
   const directory = await mkdtemp(join(parent, 'podman-'))
   const [root, runRoot, config] = [join(directory, 'root'), join(directory, 'run'), join(directory, 'containers.conf')]
@@ -28,13 +31,17 @@ export async function openPodman({ ociRuntime, parent = tmpdir() }: PodmanOption
   const run = (...args: string[]) => runProgram('podman', [...flags, ...args], { env })
   const output = (...args: string[]) => outputOf('podman', [...flags, ...args], { env })
   const version = (await output('version', '--format', '{{.Client.Version}}')).trim()
+  let open = true
   const close = async () => {
+    if (!open) return
+    open = false
     await run('rm', '--all', '--force', '--time', '0')
     await run('system', 'reset', '--force').catch(() => {})
     await runProgram('umount', ['--recursive', '--quiet', '--lazy', join(root, 'overlay')]).catch(() => {})
     await rm(directory, { recursive: true, force: true })
   }
-  return { version, run, output, [Symbol.asyncDispose]: close }
+  const start = (...args: string[]) => spawn('podman', [...flags, ...args], { env, stdio: 'ignore' })
+  return { version, run, output, spawn: start, [Symbol.asyncDispose]: close }
 }
 
 /**

@@ -65,11 +65,8 @@ function mounts(): Trace[] {
     const [id = '', , , root = '', target = ''] = line.split(' ')
     if (EXPECTED_PLACES.has(target)) return []
     const network = line.includes(' - nsfs ') && root.startsWith('net:')
-    return {
-      kind: network ? 'network namespace' : 'mount',
-      id: `${id} ${target}`,
-      label: `${target} (${line.slice(line.indexOf(' - ') + 3)})`,
-    }
+    const kind = network ? 'network namespace' : 'mount'
+    return [{ kind, id: `${id} ${target}`, label: `${target} (${line.slice(line.indexOf(' - ') + 3)})` }]
   })
 }
 

@@ -1,0 +1,11 @@
+import type { BenchCase } from '../bench-case.ts'
+import { memoryContest } from '../pull-memory.ts'
+
+export const benchCase: BenchCase = {
+  name: 'pull-memory',
+  title: 'most memory of all processes of a pull of nine layers',
+  unit: 'MB',
+  goal: { atMost: 200 },
+  rounds: 2,
+  prepare: (environment) => memoryContest(environment, 'multi:gzip'),
+}

@@ -1,0 +1,3 @@
+import { pullCase } from '../pull-case.ts'
+
+export const benchCase = pullCase('one', 'gzip', 2.5)

@@ -1,0 +1,3 @@
+import { runCase } from '../run-case.ts'
+
+export const benchCase = runCase('runc', 2.3)
