@@ -1,8 +1,8 @@
 import type { Bundle, BundleWithDsseEnvelope, TransparencyLogEntry } from '@sigstore/bundle'
 import { errorMessage } from '../errors/errors.ts'
 import { asObject, type JsonObject, parseJson } from './json-shape.ts'
+import { TRUST_LIMITS } from './limits.ts'
 import { Rejection } from './rejection.ts'
-import { TRUST_LIMITS } from './verifier.ts'
 
 const MAX_CHECKPOINT_LENGTH = 16 << 10
 const NUMBER = /^[0-9]{1,19}$/

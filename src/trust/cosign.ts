@@ -3,9 +3,9 @@ import type { Descriptor, ImageManifest } from '../spec/descriptor.ts'
 import { type Digest, digestAlgorithm, digestHex, digestOf } from '../spec/digest.ts'
 import { parseManifest } from '../spec/manifest.ts'
 import { MEDIA_TYPES } from '../spec/media-types.ts'
-import type { Collected } from './evidence.ts'
+import { TRUST_LIMITS } from './limits.ts'
 import { Rejection } from './rejection.ts'
-import { type CosignAttachment, TRUST_LIMITS } from './verifier.ts'
+import type { Collected, CosignAttachment } from './sources.ts'
 
 /** One cosign 2 signature: the signed bytes and what stands in the annotations of their layer. */
 export interface CosignSignature {

@@ -1,14 +1,9 @@
 import type { Digest } from '../spec/digest.ts'
 import { type CosignSignature, readAttachment } from './cosign.ts'
+import { TRUST_LIMITS } from './limits.ts'
 import { isRejection } from './rejection.ts'
 import { parseSignatureBlob, type SignatureBlob } from './signature-blob.ts'
-import { type SignatureSources, TRUST_LIMITS } from './verifier.ts'
-
-/** Evidence of one kind for one digest: what can be judged, and why the rest cannot. */
-export interface Collected<Item> {
-  readonly items: readonly Item[]
-  readonly rejected: readonly string[]
-}
+import type { Collected, SignatureSources } from './sources.ts'
 
 /** What the sources have for a digest, fetched when first asked for and then kept for the other requirements. */
 export interface Evidence {

@@ -1,11 +1,13 @@
-import { constants } from 'node:fs'
-import { access, mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PodlibError } from '../errors/errors.ts'
+import { findProgram } from '../host/programs.ts'
 import { importedFingerprints, signerFingerprint } from './gpg-status.ts'
+import { TRUST_LIMITS } from './limits.ts'
+import { unusable } from './material.ts'
+import type { Material } from './policy.ts'
 import { Rejection } from './rejection.ts'
-import { TRUST_LIMITS } from './verifier.ts'
 
 /** How gpg is run. @public */
 export interface GpgOptions {
@@ -13,6 +15,12 @@ export interface GpgOptions {
   readonly gpgPath?: string
   /** Where key rings live for the moment; the system's temporary directory if absent. */
   readonly temporaryDirectory?: string
+}
+
+/** OpenPGP public keys, and where the policy has them from. */
+export interface KeyringSource {
+  readonly material: Material
+  readonly bytes: Buffer
 }
 
 /** A key ring that holds the keys of one requirement and nothing else. */
@@ -26,7 +34,6 @@ export interface Keyring {
 /** Options of every call: no configuration, no agent, no network, no trust database, one message a file. */
 const COMMON = ['--no-options', '--batch', '--no-tty', '--no-autostart', '--no-auto-check-trustdb', '--trust-model', 'always']
 const QUIET = ['--disable-dirmngr', '--no-auto-key-locate', '--no-auto-key-retrieve', '--no-greeting', '--quiet', '--status-fd', '3']
-const DIRECTORIES = ['/usr/bin', '/usr/local/bin', '/bin', '/usr/sbin', '/sbin']
 
 interface GpgRun {
   readonly gpg: string
@@ -38,21 +45,22 @@ interface GpgRun {
  * Imports keys into a new key ring, hands it to `use` and removes it. The home is a fresh directory with a short
  * path, so no key, option or trust of the user counts.
  *
- * @throws ERR_PROGRAM_MISSING
+ * @throws ERR_PROGRAM_MISSING, ERR_POLICY_INVALID when a source has no key
  */
 export async function withKeyring<Result>(
-  keys: readonly Buffer[],
+  sources: readonly KeyringSource[],
   options: GpgOptions & { signal: AbortSignal | undefined },
   use: (keyring: Keyring) => Promise<Result>,
 ): Promise<Result> {
-  const gpg = await findGpg(options.gpgPath)
+  const gpg = findProgram(options.gpgPath ?? 'gpg')
   const home = await mkdtemp(join(options.temporaryDirectory ?? tmpdir(), 'gpg-'))
   const run: GpgRun = { gpg, home, signal: options.signal }
   try {
     const fingerprints = new Set<string>()
-    for (const key of keys) {
-      const { status } = await runGpg(run, ['--import'], key)
-      for (const fingerprint of importedFingerprints(status)) fingerprints.add(fingerprint)
+    for (const { material, bytes } of sources) {
+      const imported = importedFingerprints((await runGpg(run, ['--import'], bytes)).status)
+      if (imported.size === 0) throw unusable(material, 'holds no OpenPGP public key that gpg can import')
+      for (const fingerprint of imported) fingerprints.add(fingerprint)
     }
     return await use({ fingerprints, verify: (message) => verifyMessage(run, fingerprints, message) })
   } finally {
@@ -107,20 +115,4 @@ function toBuffer(value: unknown): Buffer {
   return value instanceof Uint8Array || ArrayBuffer.isView(value)
     ? Buffer.from(value.buffer, value.byteOffset, value.byteLength)
     : Buffer.alloc(0)
-}
-
-async function findGpg(given: string | undefined): Promise<string> {
-  const candidates = given === undefined ? DIRECTORIES.map((directory) => `${directory}/gpg`) : [given]
-  for (const path of candidates) {
-    const runs = await access(path, constants.X_OK).then(
-      () => true,
-      () => false,
-    )
-    if (runs) return path
-  }
-  throw new PodlibError(
-    'ERR_PROGRAM_MISSING',
-    `gpg is needed to verify signatures, but is not at ${candidates.join(', ')}; install the package gnupg (gnupg2 on Fedora)`,
-    { details: { program: 'gpg', paths: candidates } },
-  )
 }

@@ -2,8 +2,8 @@ import { fileURLToPath } from 'node:url'
 import { errorCode, PodlibError } from '../errors/errors.ts'
 import { type Digest, digestAlgorithm, digestHex } from '../spec/digest.ts'
 import type { Reference } from '../spec/reference.ts'
+import { type FetchLimits, TRUST_LIMITS } from './limits.ts'
 import { readSmallFile } from './material.ts'
-import { type FetchLimits, TRUST_LIMITS } from './verifier.ts'
 
 /** Fetches an http or https URL; undefined when the server says it does not exist (404). @public */
 export type FetchUrl = (url: string, limits: FetchLimits) => Promise<Uint8Array | undefined>

@@ -1,5 +1,18 @@
+import type { Reference } from '../spec/reference.ts'
 import type { Policy, Requirements } from './policy.ts'
-import type { ImageIdentity } from './verifier.ts'
+
+/** What an image is called where it comes from. Path transports: symlinks are resolved before the policy is asked. @public */
+export type ImageIdentity =
+  | { readonly transport: 'docker'; readonly reference: Reference }
+  | { readonly transport: 'dir' | 'oci' | 'oci-archive'; readonly path: string }
+  | { readonly transport: 'docker-archive'; readonly path: string; readonly reference?: Reference }
+  | {
+      readonly transport: 'containers-storage'
+      readonly driver: string
+      readonly root: string
+      readonly reference?: Reference
+      readonly imageId?: string
+    }
 
 /** The requirements that apply to an image, and where in the policy they stand. */
 export interface AppliedRequirements {

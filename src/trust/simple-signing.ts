@@ -1,6 +1,6 @@
 import { checkClaim } from './claim.ts'
-import { type Keyring, withKeyring } from './gpg.ts'
-import { readMaterials } from './material.ts'
+import { type Keyring, type KeyringSource, withKeyring } from './gpg.ts'
+import { readMaterial } from './material.ts'
 import { parsePayload } from './payload.ts'
 import type { SignedBy } from './policy.ts'
 import { Rejection } from './rejection.ts'
@@ -15,7 +15,7 @@ import type { Question, Verifier } from './verifier.ts'
  */
 export const signedByVerifier: Verifier<SignedBy> = {
   async verify(requirement, question) {
-    const keys = await readMaterials(requirement.keys, question.signal)
+    const keys = await readKeys(requirement, question)
     const search = (check: Search<Buffer>['check']) =>
       firstAccepted({ type: requirement.type, what: 'OpenPGP signature', collect: question.evidence.simple, check }, question)
     const collected = await Promise.all(question.digests.map((digest) => question.evidence.simple(digest)))
@@ -23,6 +23,12 @@ export const signedByVerifier: Verifier<SignedBy> = {
     if (collected.every(({ items }) => items.length === 0)) return search(noMessages)
     return withKeyring(keys, { ...question.gpg, signal: question.signal }, (keyring) => search(checkWith(keyring, requirement, question)))
   },
+}
+
+async function readKeys({ keys }: SignedBy, { signal }: Question): Promise<readonly KeyringSource[]> {
+  const sources: KeyringSource[] = []
+  for (const material of keys) sources.push({ material, bytes: await readMaterial(material, signal) })
+  return sources
 }
 
 function checkWith(keyring: Keyring, requirement: SignedBy, question: Question): Search<Buffer>['check'] {

@@ -5,12 +5,13 @@ import { formatReference, type Reference } from '../spec/reference.ts'
 import { evidenceFrom } from './evidence.ts'
 import type { GpgOptions } from './gpg.ts'
 import type { Policy, Requirement, Requirements } from './policy.ts'
-import { type PolicyScope, requirementsFor } from './scopes.ts'
+import { type ImageIdentity, type PolicyScope, requirementsFor } from './scopes.ts'
 import { sigstoreSignedVerifier } from './sigstore.ts'
 import { sigstoreBundleVerifier } from './sigstore-bundle.ts'
 import { signedByVerifier } from './simple-signing.ts'
+import type { SignatureSources } from './sources.ts'
 import { plainVerdict } from './verdict.ts'
-import type { ImageIdentity, Question, RequirementVerdict, SignatureSources, TrustDecision } from './verifier.ts'
+import type { Question, RequirementVerdict, TrustDecision } from './verifier.ts'
 
 /** What {@link evaluate} is asked. @public */
 export interface TrustRequest {

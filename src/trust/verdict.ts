@@ -1,7 +1,7 @@
 import type { Digest } from '../spec/digest.ts'
-import type { Collected } from './evidence.ts'
 import type { Requirement } from './policy.ts'
 import { isRejection } from './rejection.ts'
+import type { Collected } from './sources.ts'
 import type { Attempt, Question, RequirementVerdict } from './verifier.ts'
 
 /** A verdict that no signature was needed for. */

@@ -1,4 +1,3 @@
-import type { Descriptor } from '../spec/descriptor.ts'
 import type { Digest } from '../spec/digest.ts'
 import type { Reference } from '../spec/reference.ts'
 import type { Evidence } from './evidence.ts'
@@ -25,49 +24,8 @@ import type { PolicyScope } from './scopes.ts'
  *
  * Names and sigstore bundles: a bundle of `cosign sign` 3 states a digest, but no image name. All that ties it to
  * a name is that it was found beside the image in its repository, which whoever may write there decides. It
- * therefore satisfies a name rule only as "this repository, no tag": see `SigstoreSignedVerifier`.
+ * therefore satisfies a name rule only as "this repository, no tag": see `sigstoreSignedVerifier`.
  */
-
-/** What an image is called where it comes from. Path transports: symlinks are resolved before the policy is asked. @public */
-export type ImageIdentity =
-  | { readonly transport: 'docker'; readonly reference: Reference }
-  | { readonly transport: 'dir' | 'oci' | 'oci-archive'; readonly path: string }
-  | { readonly transport: 'docker-archive'; readonly path: string; readonly reference?: Reference }
-  | {
-      readonly transport: 'containers-storage'
-      readonly driver: string
-      readonly root: string
-      readonly reference?: Reference
-      readonly imageId?: string
-    }
-
-/** Bounds a fetch. A source that would return more must fail or stop. @public */
-export interface FetchLimits {
-  readonly maxBytes: number
-  readonly signal: AbortSignal | undefined
-}
-
-/** The manifest under the tag `sha256-<hex>.sig` and a way to its blobs. @public */
-export interface CosignAttachment {
-  readonly mediaType: string
-  readonly manifest: Buffer
-  readonly blob: (descriptor: Descriptor, limits: FetchLimits) => Promise<Buffer>
-}
-
-/**
- * Where signatures for a digest come from. Every function may be absent: then that kind does not exist for this
- * image. Failing to reach a source is an error of the caller's (a rejected promise), never "no signatures".
- *
- * @public
- */
-export interface SignatureSources {
-  /** Signature blobs of a lookaside server (`readLookaside`) or of files beside the image (`signature-1`). */
-  readonly signatures?: (digest: Digest, limits: FetchLimits) => AsyncIterable<Uint8Array>
-  /** The cosign 2 attachment. Only to be given where registries.d says `use-sigstore-attachments: true`. */
-  readonly attachment?: (digest: Digest, limits: FetchLimits) => Promise<CosignAttachment | undefined>
-  /** Sigstore bundles: the layer of each OCI referrer whose artifactType is a bundle's. */
-  readonly bundles?: (digest: Digest, limits: FetchLimits) => AsyncIterable<Uint8Array>
-}
 
 /** One piece of evidence that did not satisfy a requirement. @public */
 export interface Attempt {
@@ -122,17 +80,3 @@ export interface Question {
 export interface Verifier<Kind extends Requirement = Requirement> {
   verify(requirement: Kind, question: Question): Promise<RequirementVerdict>
 }
-
-/** How much evidence is looked at for one digest. @public */
-export const TRUST_LIMITS = {
-  /** Signatures of one kind. */
-  signatures: 128,
-  /** One signature blob, payload, bundle or attachment manifest. */
-  bytes: 4 << 20,
-  /** Everything of one kind together. */
-  totalBytes: 32 << 20,
-  /** Transparency log entries, or timestamps, of one bundle. */
-  logEntries: 32,
-  /** Certificates of one chain. */
-  certificates: 16,
-} as const

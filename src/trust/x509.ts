@@ -1,7 +1,7 @@
 import { type KeyObject, X509Certificate } from 'node:crypto'
 import { DER, type DerElement, derBoolean, derChildren, derOid, derSmallInteger, expectTag, readDer } from './der.ts'
+import { TRUST_LIMITS } from './limits.ts'
 import { Rejection } from './rejection.ts'
-import { TRUST_LIMITS } from './verifier.ts'
 
 /** What path validation and identity checks need of a certificate. */
 export interface Certificate {

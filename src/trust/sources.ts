@@ -1,0 +1,31 @@
+import type { Descriptor } from '../spec/descriptor.ts'
+import type { Digest } from '../spec/digest.ts'
+import type { FetchLimits } from './limits.ts'
+
+/** The manifest under the tag `sha256-<hex>.sig` and a way to its blobs. @public */
+export interface CosignAttachment {
+  readonly mediaType: string
+  readonly manifest: Buffer
+  readonly blob: (descriptor: Descriptor, limits: FetchLimits) => Promise<Buffer>
+}
+
+/**
+ * Where signatures for a digest come from. Every function may be absent: then that kind does not exist for this
+ * image. Failing to reach a source is an error of the caller's (a rejected promise), never "no signatures".
+ *
+ * @public
+ */
+export interface SignatureSources {
+  /** Signature blobs of a lookaside server (`readLookaside`) or of files beside the image (`signature-1`). */
+  readonly signatures?: (digest: Digest, limits: FetchLimits) => AsyncIterable<Uint8Array>
+  /** The cosign 2 attachment. Only to be given where registries.d says `use-sigstore-attachments: true`. */
+  readonly attachment?: (digest: Digest, limits: FetchLimits) => Promise<CosignAttachment | undefined>
+  /** Sigstore bundles: the layer of each OCI referrer whose artifactType is a bundle's. */
+  readonly bundles?: (digest: Digest, limits: FetchLimits) => AsyncIterable<Uint8Array>
+}
+
+/** Evidence of one kind for one digest: what can be judged, and why the rest cannot. */
+export interface Collected<Item> {
+  readonly items: readonly Item[]
+  readonly rejected: readonly string[]
+}
