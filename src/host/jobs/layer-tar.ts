@@ -1,0 +1,165 @@
+import { closeSync, constants, createWriteStream, openSync, readdirSync, readSync } from 'node:fs'
+import { PassThrough } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { createCompressor } from '../../archive/compression.ts'
+import { LAYER_REASSEMBLY, LAYER_REPLACED, LAYER_TREE, type PayloadReference, readReassembly } from '../../archive/reassembly.ts'
+import { escapeName } from '../../archive/tar-entry.ts'
+import { ContentMeter } from '../../archive/verified-stream.ts'
+import { errorCode, PodlibError } from '../../errors/errors.ts'
+import type { Digest } from '../../spec/digest.ts'
+import type { JobContext } from '../job.ts'
+
+export interface WriteLayerTarInput {
+  /** The directory of an unpacked layer. */
+  readonly directory: string
+  /** A path, made or overwritten, or an open descriptor, which is closed at the end. What a failure leaves there is useless. */
+  readonly target: string | number
+  readonly compression?: 'gzip' | 'zstd'
+  readonly level?: number
+  /** The layer's diff ID on record: what is written must have it. */
+  readonly diffId?: Digest
+}
+
+export interface WrittenLayerTar {
+  readonly diffId: Digest
+  /** Of the tar. */
+  readonly size: number
+  /** Of what was written: the same as the diff ID when nothing was compressed. */
+  readonly blobDigest: Digest
+  readonly blobSize: number
+}
+
+const CHUNK_BYTES = 1024 * 1024
+
+/**
+ * Writes the tar that a layer was unpacked from, byte for byte, from the unpacked tree and the side file.
+ *
+ * @throws ERR_STORE_CORRUPT when the tree or the side file was changed
+ */
+export async function writeLayerTar(input: WriteLayerTarInput, { signal }: Pick<JobContext, 'signal'>): Promise<WrittenLayerTar> {
+  const { directory, target, compression, level } = input
+  const tar = new ContentMeter({ digest: undefined, size: undefined, what: 'uncompressed layer' })
+  const blob = new ContentMeter({ digest: undefined, size: undefined, what: 'layer blob' })
+  const result: { diffId?: Digest } = {}
+  await pipeline(
+    async function* assemble() {
+      for await (const chunk of layerTarChunks(directory, signal)) {
+        if (Buffer.isBuffer(chunk)) {
+          tar.update(chunk)
+          yield chunk
+        } else result.diffId = checkedDiffId(chunk, tar, input)
+      }
+    },
+    compression === undefined ? new PassThrough({ highWaterMark: CHUNK_BYTES }) : createCompressor(compression, level),
+    async function* hashBlob(chunks: AsyncIterable<Buffer>) {
+      for await (const chunk of chunks) {
+        blob.update(chunk)
+        yield chunk
+      }
+    },
+    typeof target === 'number' ? createWriteStream('', { fd: target }) : createWriteStream(target, { mode: 0o600 }),
+    { signal },
+  )
+  const { diffId } = result
+  if (diffId === undefined) throw corrupt(directory, 'its side file has no end')
+  return { diffId, size: tar.size, blobDigest: blob.finish(), blobSize: blob.size }
+}
+
+interface EndOfTar {
+  readonly size: number
+  readonly diffId: Digest
+}
+
+function checkedDiffId(end: EndOfTar, tar: ContentMeter, { directory, diffId = end.diffId }: WriteLayerTarInput): Digest {
+  const size = tar.size
+  const actual = tar.finish()
+  if (size !== end.size || actual !== end.diffId || actual !== diffId)
+    throw corrupt(directory, `its tar has diff ID ${actual}, not ${diffId}`)
+  return actual
+}
+
+/** The tar in large chunks (most of its pieces have a few hundred bytes), then what it should have been. */
+async function* layerTarChunks(directory: string, signal: AbortSignal): AsyncGenerator<Buffer | EndOfTar> {
+  const replaced = replacedPayloads(directory)
+  let chunk = Buffer.allocUnsafe(CHUNK_BYTES)
+  let filled = 0
+  let end: EndOfTar | undefined
+  for await (const record of readReassembly(`${directory}/${LAYER_REASSEMBLY}`, signal)) {
+    if (record.kind === 'end') {
+      end = record
+      continue
+    }
+    const source = record.kind === 'raw' ? rawSource(record.bytes) : payloadSource(directory, replaced, record)
+    try {
+      for (let used = source.fill(chunk, filled); used > 0; used = source.fill(chunk, filled)) {
+        filled += used
+        if (filled < CHUNK_BYTES) continue
+        yield chunk
+        chunk = Buffer.allocUnsafe(CHUNK_BYTES)
+        filled = 0
+      }
+    } finally {
+      source.close()
+    }
+  }
+  if (filled > 0) yield chunk.subarray(0, filled)
+  if (end) yield end
+}
+
+/** Puts its next bytes into a buffer from `at` on and says how many; 0 at its end. */
+interface PieceSource {
+  fill(target: Buffer, at: number): number
+  close(): void
+}
+
+function rawSource(bytes: Buffer): PieceSource {
+  let position = 0
+  const fill = (target: Buffer, at: number) => {
+    const used = bytes.copy(target, at, position)
+    position += used
+    return used
+  }
+  return { fill, close: () => {} }
+}
+
+function payloadSource(directory: string, replaced: ReadonlySet<string>, record: PayloadReference & { number: number }): PieceSource {
+  const { path, size, sparse, number } = record
+  const inReplaced = replaced.has(String(number))
+  const file = inReplaced
+    ? Buffer.from(`${directory}/${LAYER_REPLACED}/${number}`)
+    : Buffer.concat([Buffer.from(`${directory}/${LAYER_TREE}/`), path])
+  const fd = openPayload(file, directory, path)
+  const segments = (sparse ?? [{ offset: 0, length: size }]).map((segment) => ({ ...segment }))
+  const fill = (target: Buffer, at: number): number => {
+    const segment = segments[0]
+    if (segment === undefined) return 0
+    const used = readSync(fd, target, at, Math.min(segment.length, target.length - at), segment.offset)
+    if (used === 0) throw corrupt(directory, `${escapeName(path)} is shorter than it was`)
+    segment.offset += used
+    segment.length -= used
+    if (segment.length === 0) segments.shift()
+    return used
+  }
+  return { fill, close: () => closeSync(fd) }
+}
+
+function openPayload(file: Buffer, directory: string, name: Buffer): number {
+  try {
+    return openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  } catch (error) {
+    throw corrupt(directory, `cannot read ${escapeName(name)}`, error)
+  }
+}
+
+function replacedPayloads(directory: string): ReadonlySet<string> {
+  try {
+    return new Set(readdirSync(`${directory}/${LAYER_REPLACED}`))
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return new Set()
+    throw error
+  }
+}
+
+function corrupt(directory: string, what: string, cause?: unknown): PodlibError {
+  return new PodlibError('ERR_STORE_CORRUPT', `cannot re-assemble the layer in ${directory}: ${what}`, { details: { directory }, cause })
+}

@@ -1,0 +1,86 @@
+import { chmodSync, fchmodSync, fchownSync, lchownSync } from 'node:fs'
+import type { TarEntry, TarTime } from '../../../archive/tar-entry.ts'
+import { errorCode, PodlibError } from '../../../errors/errors.ts'
+import { fsetxattr, futimens, lsetxattr, type TimeSpec, utimensat } from '../../sys/libc.ts'
+
+/** Extended attributes by which an image could reach into the store's own bookkeeping (CVE class "forged overlay xattrs"). */
+const FORGEABLE = ['trusted.', 'user.overlay.', 'user.containers.']
+const DEFAULT_ACL = 'system.posix_acl_default'
+
+/** What could not be kept. */
+export interface Lost {
+  /** Attributes that the file system or the user namespace does not take. */
+  ignoredXattrs: number
+}
+
+/** Sets owner, mode, attributes and times of an open file, in the order in which they do not undo each other. */
+export function applyToFile(fd: number, entry: TarEntry, lost: Lost): void {
+  changeOwner(entry, () => fchownSync(fd, entry.uid, entry.gid))
+  // After chown(2), which clears setuid and security.capability.
+  fchmodSync(fd, entry.mode)
+  for (const [name, value] of entry.xattrs) setXattr(name, lost, () => fsetxattr(fd, name, value))
+  futimens(fd, ...times(entry))
+}
+
+/** The same for what has no descriptor: links, devices, FIFOs. Nothing is followed. */
+export function applyToPath(path: Buffer, entry: TarEntry, lost: Lost): void {
+  changeOwner(entry, () => lchownSync(path, entry.uid, entry.gid))
+  if (entry.type !== 'symlink') chmodSync(path, entry.mode)
+  applyXattrs(path, entry, lost)
+  setTimes(path, entry)
+}
+
+export function applyXattrs(path: Buffer, entry: TarEntry, lost: Lost): void {
+  for (const [name, value] of entry.xattrs) setXattr(name, lost, () => lsetxattr(path, name, value))
+}
+
+/** For a directory, but for its times and default ACL: those wait for its children. Returns the ACL. */
+export function applyToDirectory(path: Buffer, entry: TarEntry, lost: Lost): Buffer | undefined {
+  changeOwner(entry, () => lchownSync(path, entry.uid, entry.gid))
+  chmodSync(path, entry.mode)
+  let acl: Buffer | undefined
+  for (const [name, value] of entry.xattrs) {
+    if (name === DEFAULT_ACL) acl = Buffer.from(value)
+    else setXattr(name, lost, () => lsetxattr(path, name, value))
+  }
+  return acl
+}
+
+export function setDefaultAcl(path: Buffer, acl: Buffer, lost: Lost): void {
+  setXattr(DEFAULT_ACL, lost, () => lsetxattr(path, DEFAULT_ACL, acl))
+}
+
+export function setTimes(path: Buffer, entry: { mtime: TarTime; atime: TarTime | undefined }): void {
+  utimensat(path, ...times(entry), { nofollow: true })
+}
+
+function times({ mtime, atime }: { mtime: TarTime; atime: TarTime | undefined }): [atime: TimeSpec, mtime: TimeSpec] {
+  const later = atime && (atime.seconds - mtime.seconds || atime.nanoseconds - mtime.nanoseconds) > 0 ? atime : mtime
+  return [timeSpec(later), timeSpec(mtime)]
+}
+
+function timeSpec({ seconds, nanoseconds }: TarTime): TimeSpec {
+  return { sec: BigInt(seconds), nsec: nanoseconds }
+}
+
+function setXattr(name: string, lost: Lost, set: () => void): void {
+  if (FORGEABLE.some((prefix) => name.startsWith(prefix)) || name === 'security.selinux') return
+  try {
+    set()
+  } catch (error) {
+    const code = errorCode(error)
+    if (code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'EPERM') throw error
+    lost.ignoredXattrs++
+  }
+}
+
+function changeOwner({ uid, gid }: TarEntry, change: () => void): void {
+  try {
+    change()
+  } catch (error) {
+    // The kernel's word for an id that the user namespace does not map.
+    if (errorCode(error) !== 'EINVAL') throw error
+    const message = `cannot give the file to ${uid}:${gid}: the user namespace does not map these ids, add to /etc/subuid and /etc/subgid`
+    throw new PodlibError('ERR_ROOTLESS_SETUP', message, { details: { uid, gid }, cause: error })
+  }
+}

@@ -1,0 +1,174 @@
+import { chmodSync, lchownSync, mkdirSync, renameSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs'
+import { LAYER_IMPLIED, LAYER_REPLACED, LAYER_TREE } from '../../../archive/reassembly.ts'
+import { escapeName, type TarEntry } from '../../../archive/tar-entry.ts'
+import { PodlibError } from '../../../errors/errors.ts'
+import { lsetxattr, mknod } from '../../sys/libc.ts'
+import { applyToDirectory, type Lost, setDefaultAcl, setTimes } from './attributes.ts'
+import { type DirectoryNode, directories, directoryNode, type TreeNode, WHITEOUT } from './layer-tree.ts'
+
+/** What a finished layer is to those above and below it. */
+export interface LayerShape {
+  /** Directories without an entry of their own; their paths are in the file `implied-directories`. */
+  readonly impliedDirectories: number
+  /** Whether the layer says what the root directory is like. */
+  readonly hasRootEntry: boolean
+  /** Whether the layer hides everything below it. Overlay ignores the mark on a root: do not mount the layers below. */
+  readonly opaqueRoot: boolean
+}
+
+const S_IFCHR = 0o020000
+
+/**
+ * The tree of one layer on disk, and a model of it in memory. The directory is private and was empty, so
+ * the model is complete: every path is checked in the model, and the kernel is never given one that
+ * crosses a symbolic link, whatever the names in the layer.
+ */
+export class LayerDisk {
+  readonly root: DirectoryNode = directoryNode(true)
+  readonly lost: Lost = { ignoredXattrs: 0 }
+  readonly #directory: string
+  readonly #treePrefix: string
+  readonly #xattrPrefix: 'trusted' | 'user'
+  #hasReplaced = false
+
+  constructor(directory: string, xattrPrefix: 'trusted' | 'user') {
+    this.#directory = directory
+    this.#treePrefix = Buffer.from(`${directory}/${LAYER_TREE}`).toString('latin1')
+    this.#xattrPrefix = xattrPrefix
+    const path = this.path([])
+    mkdirSync(path, { mode: 0o755 })
+    chmodSync(path, 0o755)
+  }
+
+  path(components: readonly string[]): Buffer {
+    return this.#pathOf(components.join('/'))
+  }
+
+  /** The directory that an entry goes into; missing ones are made and marked as implied. */
+  parent(components: readonly string[]): DirectoryNode {
+    let node = this.root
+    for (let depth = 1; depth < components.length; depth++) {
+      const name = components[depth - 1] as string
+      const child = node.children.get(name)
+      if (child?.kind === 'directory') node = child
+      else if (child === undefined || child.kind === 'whiteout') node = this.#makeDirectory(node, components.slice(0, depth))
+      else throw invalid('cannot put an entry below something that is not a directory', components.slice(0, depth))
+    }
+    return node
+  }
+
+  /** Removes what has the name, content kept if the tar needs it for re-assembly. Says whether it was a whiteout. */
+  clear(parent: DirectoryNode, components: readonly string[]): boolean {
+    const name = components.at(-1) as string
+    const node = parent.children.get(name)
+    if (node === undefined) return false
+    this.#remove(node, components.join('/'))
+    parent.children.delete(name)
+    return node.kind === 'whiteout'
+  }
+
+  /** A directory entry: merges with a directory of that name, replaces anything else. */
+  directory(components: readonly string[], entry: TarEntry): void {
+    let node: TreeNode | undefined = this.root
+    if (components.length > 0) {
+      const parent = this.parent(components)
+      node = parent.children.get(components.at(-1) as string)
+      if (node?.kind !== 'directory') node = this.#makeDirectory(parent, components)
+    }
+    node.implied = false
+    node.mtime = entry.mtime
+    node.atime = entry.atime
+    node.defaultAcl = applyToDirectory(this.path(components), entry, this.lost) ?? node.defaultAcl
+  }
+
+  /** Hides a name of lower layers. What this layer itself has under that name stays, whichever came first. */
+  whiteout(components: readonly string[], entry: TarEntry): void {
+    if (this.#isBelowWhiteout(components)) return
+    const parent = this.parent(components)
+    const name = components.at(-1) as string
+    const existing = parent.children.get(name)
+    if (existing?.kind === 'directory') {
+      existing.opaque = true
+      existing.implied = false
+    }
+    if (existing !== undefined) return
+    const path = this.path(components)
+    mknod(path, S_IFCHR, 0n)
+    lchownSync(path, entry.uid, entry.gid)
+    setTimes(path, entry)
+    parent.children.set(name, WHITEOUT)
+  }
+
+  /** Hides everything that lower layers have in a directory. */
+  opaque(components: readonly string[]): void {
+    if (this.#isBelowWhiteout([...components, ''])) return
+    this.parent([...components, '']).opaque = true
+  }
+
+  /** Sets what had to wait for all entries. */
+  finish(): LayerShape {
+    const implied: string[] = []
+    for (const { node, path: name } of directories(this.root)) {
+      const path = this.#pathOf(name)
+      if (node.opaque) lsetxattr(path, `${this.#xattrPrefix}.overlay.opaque`, Buffer.from('y'))
+      if (node.defaultAcl) setDefaultAcl(path, node.defaultAcl, this.lost)
+      if (node.mtime) setTimes(path, { mtime: node.mtime, atime: node.atime })
+      if (node.implied && name !== '') implied.push(name)
+    }
+    if (implied.length > 0) {
+      const list = implied
+        .sort()
+        .map((name) => `${name}\0`)
+        .join('')
+      writeFileSync(`${this.#directory}/${LAYER_IMPLIED}`, Buffer.from(list, 'latin1'), { flag: 'wx', mode: 0o600 })
+    }
+    return { impliedDirectories: implied.length, hasRootEntry: !this.root.implied, opaqueRoot: this.root.opaque }
+  }
+
+  /** Bytes of a path inside the tree; names are Latin-1 strings of any bytes. */
+  #pathOf(name: string): Buffer {
+    return Buffer.from(name === '' ? this.#treePrefix : `${this.#treePrefix}/${name}`, 'latin1')
+  }
+
+  #makeDirectory(parent: DirectoryNode, components: readonly string[]): DirectoryNode {
+    const hadWhiteout = this.clear(parent, components)
+    const path = this.path(components)
+    mkdirSync(path, { mode: 0o755 })
+    // Not left to umask, nor to the group of a setgid parent.
+    lchownSync(path, 0, 0)
+    chmodSync(path, 0o755)
+    // In place of a hidden directory: nothing of that one may shine through, nor lend its attributes.
+    const node = directoryNode(!hadWhiteout)
+    node.opaque = hadWhiteout
+    parent.children.set(components.at(-1) as string, node)
+    return node
+  }
+
+  #remove(node: TreeNode, name: string): void {
+    const path = this.#pathOf(name)
+    if (node.kind === 'directory') {
+      for (const [child, childNode] of node.children) this.#remove(childNode, `${name}/${child}`)
+      rmdirSync(path)
+    } else if (node.payload >= 0) this.#keep(path, node.payload)
+    else if (node.kind !== 'absent') unlinkSync(path)
+  }
+
+  #keep(path: Buffer, payload: number): void {
+    const replaced = `${this.#directory}/${LAYER_REPLACED}`
+    if (!this.#hasReplaced) mkdirSync(replaced, { mode: 0o700 })
+    this.#hasReplaced = true
+    renameSync(path, `${replaced}/${payload}`)
+  }
+
+  #isBelowWhiteout(components: readonly string[]): boolean {
+    let node: TreeNode | undefined = this.root
+    for (const component of components.slice(0, -1)) {
+      node = node?.kind === 'directory' ? node.children.get(component) : undefined
+    }
+    return node?.kind === 'whiteout'
+  }
+}
+
+export function invalid(what: string, components: readonly string[]): PodlibError {
+  return new PodlibError('ERR_LAYER_INVALID', `${what}: ${escapeName(Buffer.from(components.join('/'), 'latin1'))}`)
+}

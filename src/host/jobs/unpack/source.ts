@@ -1,0 +1,17 @@
+import { constants, createReadStream, fstatSync, openSync } from 'node:fs'
+import { Socket } from 'node:net'
+import { addAbortSignal, type Readable } from 'node:stream'
+import { growPipe } from '../../sys/libc.ts'
+
+const CHUNK_BYTES = 1024 * 1024
+
+/**
+ * Opens a file or FIFO for reading. A FIFO is read without blocking: a thread-pool thread that waits for
+ * a writer could not be told to stop, and four of them stop the process.
+ */
+export function openSource(path: string, signal: AbortSignal): Readable {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  if (!fstatSync(fd).isFIFO()) return addAbortSignal(signal, createReadStream(path, { fd, highWaterMark: CHUNK_BYTES }))
+  growPipe(fd, CHUNK_BYTES)
+  return addAbortSignal(signal, new Socket({ fd, readable: true, writable: false }))
+}
