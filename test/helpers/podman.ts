@@ -23,7 +23,9 @@ export interface PodmanOptions {
 /** Opens a podman. Disposing of it removes its containers and its store; twice does no harm. */
 export async function openPodman({ ociRuntime, parent = tmpdir() }: PodmanOptions): Promise<Podman> {
   const directory = await mkdtemp(join(parent, 'podman-'))
-  const [root, runRoot, config] = [join(directory, 'root'), join(directory, 'run'), join(directory, 'containers.conf')]
+  // podman takes 50 characters at most for this one.
+  const runRoot = await mkdtemp(join(tmpdir(), 'pm-'))
+  const [root, config] = [join(directory, 'root'), join(directory, 'containers.conf')]
   await mkdir(join(directory, 'tmp'))
   await writeFile(config, containersConf(join(directory, 'tmp')))
   const env = { ...process.env, CONTAINERS_CONF: config, TMPDIR: join(directory, 'tmp') }
@@ -38,7 +40,7 @@ export async function openPodman({ ociRuntime, parent = tmpdir() }: PodmanOption
     await run('rm', '--all', '--force', '--time', '0')
     await run('system', 'reset', '--force').catch(() => {})
     await runProgram('umount', ['--recursive', '--quiet', '--lazy', join(root, 'overlay')]).catch(() => {})
-    await rm(directory, { recursive: true, force: true })
+    for (const path of [directory, runRoot]) await rm(path, { recursive: true, force: true })
   }
   const start = (...args: string[]) => spawn('podman', [...flags, ...args], { env, stdio: 'ignore' })
   return { version, run, output, spawn: start, [Symbol.asyncDispose]: close }
