@@ -1,8 +1,10 @@
 import { readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, jest, test } from '@jest/globals'
 import { getContainer, insertContainer, loadContainers } from '../../../src/state/container-table.ts'
 import { type Database, openDatabase } from '../../../src/state/database.ts'
+import { eventRange } from '../../../src/state/event-table.ts'
 import { assertNodeApi } from '../../../src/state/load-sqlite.ts'
 import { getMeta, setMeta } from '../../../src/state/meta-table.ts'
 import { childPrograms } from '../../helpers/child-program.ts'
@@ -110,6 +112,15 @@ describe('opening', () => {
     await expect(openDatabase(path)).rejects.toMatchObject({ code: 'ERR_STORE_IN_USE' })
     second.close()
   })
+})
+
+test('a store that four programs make at the same moment is made once and serves them all', async () => {
+  const path = join(newDirectory(), 'podlib.db')
+  const programs = [1, 2, 3, 4].map(() => start('event-publisher.ts', path, '50'))
+  expect(await Promise.all(programs.map((program) => program.exited))).toEqual([0, 0, 0, 0])
+  const db = await openDatabase(path)
+  expect(eventRange(db)).toEqual({ first: 1, last: 200 })
+  db.close()
 })
 
 describe('a transaction', () => {
@@ -225,6 +236,23 @@ describe('a transaction', () => {
       const programs = [start('state-writer.ts', db.path, id, '500'), start('state-writer.ts', db.path, id, '500')]
       expect(await Promise.all(programs.map((program) => program.exited))).toEqual([0, 0])
       expect(getContainer(db, id)).toMatchObject({ restartCount: 1000, generation: 1001 })
+    })
+  })
+
+  test('that a killed program was in the middle of is undone, whenever it was', async () => {
+    await withDatabase(async (db) => {
+      await db.transaction(() => insertContainer(db, containerRow('c'), {}))
+      for (const ms of [0, 7, 20]) {
+        const before = getContainer(db, idOf('c'))?.restartCount ?? 0
+        const program = start('state-writer.ts', db.path, idOf('c'), '1000000')
+        while (getContainer(db, idOf('c'))?.restartCount === before) await sleep(5)
+        await sleep(ms)
+        program.kill('SIGKILL')
+        await program.exited
+        const row = getContainer(db, idOf('c'))
+        expect(row?.generation).toBe((row?.restartCount ?? 0) + 1)
+        expect(db.get('PRAGMA integrity_check')).toEqual({ integrity_check: 'ok' })
+      }
     })
   })
 
