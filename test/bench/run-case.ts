@@ -13,7 +13,7 @@ export function runCase(ociRuntime: OciRuntimeName, timesFaster: number): BenchC
       const podlib = await environment.podlib(ociRuntime)
       const podman = await environment.podman(ociRuntime)
       return {
-        podlib: timed(() => podlib.side.run(podlib.image, ['true'], { logDriver: 'k8s-file' })),
+        podlib: timed(() => podlib.side.run(podlib.image, ['true'], { monitor: true })),
         peer: { name: 'podman', ...timed(() => podman.side.run('run', '--rm', '--network', 'none', podman.image, 'true')) },
       }
     },
