@@ -7,6 +7,7 @@ import { oidcIssuer } from './fulcio.ts'
 import type { CertificateSigner, SigstoreBundle } from './policy.ts'
 import { spkiOf, verifyWithKey } from './public-key.ts'
 import { quote, Rejection } from './rejection.ts'
+import type { LoggedSignature } from './rekor.ts'
 import { parseStatement, type Statement } from './statement.ts'
 import { type Certificate, parseCertificate } from './x509.ts'
 import { assertCodeSigning } from './x509-chain.ts'
@@ -31,8 +32,10 @@ export interface VerifiedBundle {
 export async function verifyBundle(bytes: Buffer, trust: BundleTrust): Promise<VerifiedBundle> {
   const bundle = await parseBundle(bytes)
   const signer = 'keys' in trust.signer ? verifyKey(bundle, trust.signer.keys) : readCertificate(bundle, trust.signer.certificate)
-  if (trust.root) await verifyMaterial(bundle, trust, signer.key)
-  else if ('certificate' in trust.signer) throw new Error('a certificate cannot be verified without trusted root')
+  if (trust.root) {
+    checkLogSigners(bundle, signer.logged)
+    await verifyMaterial(bundle, trust, signer.key)
+  } else if ('certificate' in trust.signer) throw new Error('a certificate cannot be verified without trusted root')
   const { payload, payloadType } = bundle.content.dsseEnvelope
   return { statement: parseStatement(payload, payloadType), signer: signer.name }
 }
@@ -40,14 +43,15 @@ export async function verifyBundle(bytes: Buffer, trust: BundleTrust): Promise<V
 interface Signer {
   readonly key: KeyObject
   readonly name: string
+  /** What every log entry must name. */
+  readonly logged: LoggedSignature['signer']
 }
 
 function verifyKey(bundle: BundleWithDsseEnvelope, keys: readonly KeyObject[]): Signer {
   const signed = preAuthEncoding(bundle)
   const key = keys.find((candidate) => verifyWithKey(candidate, signed, signatureOf(bundle)))
   if (!key) throw new Rejection('the bundle is not signed by one of the policy keys')
-  if (bundle.verificationMaterial.tlogEntries.length > 0) checkLogSigners(bundle, { label: 'PUBLIC KEY', der: spkiOf(key) })
-  return { key, name: 'a sigstore key of the policy' }
+  return { key, name: 'a sigstore key of the policy', logged: { label: 'PUBLIC KEY', der: spkiOf(key) } }
 }
 
 /** Checks the identity first: it is cheap, and says most about why a bundle is of no use here. */
@@ -62,8 +66,7 @@ function readCertificate(bundle: BundleWithDsseEnvelope, expected: CertificateSi
   if (!matches) throw new Rejection(`the certificate was given to ${quote(name.text)}`)
   const issuer = oidcIssuer(leaf)
   if (issuer !== expected.issuer) throw new Rejection(`the certificate was given out for the issuer ${quote(issuer)}`)
-  checkLogSigners(bundle, { label: 'CERTIFICATE', der: leaf.raw })
-  return { key: leaf.publicKey, name: `${name.text} (${issuer})` }
+  return { key: leaf.publicKey, name: `${name.text} (${issuer})`, logged: { label: 'CERTIFICATE', der: leaf.raw } }
 }
 
 function leafOf(bundle: BundleWithDsseEnvelope): Certificate {

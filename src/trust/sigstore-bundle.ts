@@ -1,12 +1,16 @@
+import type { TrustMaterial } from '@sigstore/verify'
 import { errorMessage } from '../errors/errors.ts'
 import { type BundleTrust, verifyBundle } from './bundle.ts'
-import { parseJson } from './json-shape.ts'
+import { asObject, parseJson } from './json-shape.ts'
 import { readMaterial, unusable } from './material.ts'
 import type { Material, SigstoreBundle } from './policy.ts'
 import { readPublicKeys } from './public-key.ts'
+import { Rejection } from './rejection.ts'
 import { checkStatement } from './statement.ts'
 import { firstAccepted } from './verdict.ts'
 import type { Verifier } from './verifier.ts'
+
+const TRUSTED_ROOT_TYPE = 'application/vnd.dev.sigstore.trustedroot'
 
 /**
  * `sigstoreBundle`: a sigstore bundle of a statement of an accepted type about this manifest, signed by a key or by
@@ -46,12 +50,14 @@ async function readBundleTrust(requirement: SigstoreBundle, signal: AbortSignal 
 }
 
 // TUF is not spoken here: a trusted root is an input, so that verifying needs no network and no clock but the log's.
-async function readTrustedRoot(material: Material, signal: AbortSignal | undefined): Promise<NonNullable<BundleTrust['root']>> {
+async function readTrustedRoot(material: Material, signal: AbortSignal | undefined): Promise<TrustMaterial> {
   const bytes = await readMaterial(material, signal)
   const { TrustedRoot } = await import('@sigstore/protobuf-specs')
   const { toTrustMaterial } = await import('@sigstore/verify')
   try {
-    return toTrustMaterial(TrustedRoot.fromJSON(parseJson(bytes, 'trusted root')))
+    const document = asObject(parseJson(bytes, 'trusted root'), '$')
+    if (!String(document.mediaType).startsWith(TRUSTED_ROOT_TYPE)) throw new Rejection('is not that of a trusted root', '$.mediaType')
+    return toTrustMaterial(TrustedRoot.fromJSON(document))
   } catch (error) {
     throw unusable(material, `is not a sigstore trusted root: ${errorMessage(error).slice(0, 300)}`)
   }
