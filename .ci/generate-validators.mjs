@@ -10,7 +10,7 @@ const SCHEMAS = new URL('../src/spec/schemas/', import.meta.url)
 const GENERATED = new URL('../src/spec/generated/', import.meta.url)
 const HEADER = '// Written by .ci/generate-validators.mjs from src/spec/schemas. Do not edit.\n'
 
-const TYPES = `${HEADER}import type { Validator } from '../validator.ts'
+const TYPES = `${HEADER}import type { Validator } from '../validator.js'
 
 export declare const validate: Validator
 `

@@ -95,5 +95,5 @@ function idMappings({ namespaces }: ContainerConfig, newUser: boolean): Pick<Spe
 function rootfsPropagation(mounts: readonly MountConfig[]): Pick<SpecLinux, 'rootfsPropagation'> {
   const modes = mounts.flatMap((mount) => (mount.type === 'bind' ? [mount.propagation] : []))
   if (modes.some((mode) => mode.endsWith('shared'))) return { rootfsPropagation: 'shared' }
-  return modes.some((mode) => mode.endsWith('slave')) ? { rootfsPropagation: 'rslave' } : {}
+  return modes.some((mode) => mode.endsWith('slave')) ? { rootfsPropagation: 'slave' } : {}
 }
