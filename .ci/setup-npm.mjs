@@ -11,8 +11,9 @@ export function installNodeModules(say) {
   const why = staleness()
   if (why === undefined) return undefined
   say(`installing the packages of npm: ${why}`)
-  if (npm(['ci', '--no-audit', '--no-fund']) !== 0) return 'npm ci failed'
-  // npm 12 runs no install script by itself, and the Node of this project comes by one.
+  // Every binary that is needed comes inside a package; old versions of npm would compile better-sqlite3 all the same.
+  if (npm(['ci', '--ignore-scripts', '--no-audit', '--no-fund']) !== 0) return 'npm ci failed'
+  // Only the Node of this project comes by an install script.
   if (!existsSync(NODE)) spawnSync(process.execPath, ['installArchSpecificPackage'], { cwd: 'node_modules/node', stdio: ['ignore', 2, 2] })
   return undefined
 }
