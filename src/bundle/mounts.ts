@@ -79,13 +79,21 @@ function fileMounts({ config, files }: Input): SpecMount[] {
     ['/etc/resolv.conf', files.resolvConf, ['bind', 'rprivate', access]],
     ['/etc/hostname', files.hostname, ['bind', 'rprivate', access]],
     ['/run/.containerenv', files.containerenv, ['bind', 'rprivate', access]],
-    [INIT_PATH, config.process.init ? files.init : null, ['bind', 'rprivate', 'ro']],
+    [INIT_PATH, config.process.init ? initProgram(files) : null, ['bind', 'rprivate', 'ro']],
   ]
   const covered = config.mounts.filter(({ type }) => type !== 'tmpfs').map(({ target }) => target)
   const mounts = given.flatMap(([destination, source, options]) =>
     source === null || covered.some((target) => isWithin(destination, target)) ? [] : [{ destination, type: 'bind', source, options }],
   )
   return [...mounts, ...shmMount(config, files)]
+}
+
+function initProgram({ init }: ContainerFiles): string {
+  if (init !== null) return init
+  throw new PodlibError(
+    'ERR_PROGRAM_MISSING',
+    'the container wants an init process, and no init program was found on the host (catatonit, tini)',
+  )
 }
 
 function shmMount({ namespaces, shmSize }: ContainerConfig, files: ContainerFiles): SpecMount[] {

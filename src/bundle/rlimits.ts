@@ -30,10 +30,13 @@ export function resolveRlimits(ulimits: NonNullable<ProcessOptions['ulimits']>):
   })
 }
 
-/** The limits for the OCI runtime, never above what the host process may set: setrlimit(2) would fail the start. */
+/**
+ * The limits for the OCI runtime, never above what the host process may set: setrlimit(2) would fail the start. Raising
+ * a hard limit needs the privilege that lowering oom_score_adj needs, CAP_SYS_RESOURCE in the first user namespace.
+ */
 export function specRlimits(rlimits: readonly RlimitConfig[], facts: HostFacts): { type: string; soft: number; hard: number }[] {
   return rlimits.map(({ type, soft, hard }) => {
-    const ceiling = facts.boundingCapabilities.includes('CAP_SYS_RESOURCE') ? RLIM_INFINITY : (facts.hardRlimits[type] ?? RLIM_INFINITY)
+    const ceiling = facts.canLowerOomScoreAdj ? RLIM_INFINITY : (facts.hardRlimits[type] ?? RLIM_INFINITY)
     const clampedHard = Math.min(hard ?? RLIM_INFINITY, ceiling)
     return { type, soft: Math.min(soft ?? RLIM_INFINITY, clampedHard), hard: clampedHard }
   })

@@ -2,7 +2,6 @@ import { constants } from 'node:os'
 import { PodlibError } from '../errors/errors.ts'
 import type { SpecSeccomp } from '../spec/runtime.ts'
 import type { SeccompCondition, SeccompProfile, SeccompRule } from '../spec/seccomp-profile.ts'
-import type { ContainerConfig } from './container-config.ts'
 
 /** What a profile's conditions are asked about. */
 export interface SeccompTarget {
@@ -26,13 +25,6 @@ const NATIVE: Readonly<Record<string, string>> = {
   riscv64: 'SCMP_ARCH_RISCV64',
   mips64le: 'SCMP_ARCH_MIPSEL64',
   loong64: 'SCMP_ARCH_LOONGARCH64',
-}
-
-/** Files that may hold the profile of a container, best first; none for a container without one. */
-export function seccompCandidates({ security }: ContainerConfig): readonly string[] {
-  if (security.privileged || security.seccomp === 'unconfined') return []
-  if (security.seccomp !== 'default') return [security.seccomp]
-  return ['/etc/containers/seccomp.json', '/usr/share/containers/seccomp.json']
 }
 
 /** `linux.seccomp` for one container: the rules of the profile whose conditions hold for its capabilities, CPU and kernel. */
