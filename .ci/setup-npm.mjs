@@ -1,9 +1,10 @@
 // The packages of npm, exactly as package-lock.json has them, and the Node among them.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, symlinkSync } from 'node:fs'
 import { resolve } from 'node:path'
 
 const NODE = 'node_modules/node/bin/node'
+const LINK = 'node_modules/.bin/node'
 const OLDEST_NODE = [22, 19]
 
 /** @returns what went wrong, if something did */
@@ -15,6 +16,8 @@ export function installNodeModules(say) {
   if (npm(['ci', '--ignore-scripts', '--no-audit', '--no-fund']) !== 0) return 'npm ci failed'
   // Only the Node of this project comes by an install script.
   if (!existsSync(NODE)) spawnSync(process.execPath, ['installArchSpecificPackage'], { cwd: 'node_modules/node', stdio: ['ignore', 2, 2] })
+  // npm links only what is there when it is done.
+  if (existsSync(NODE) && !existsSync(LINK)) symlinkSync('../node/bin/node', LINK)
   return undefined
 }
 
@@ -28,7 +31,7 @@ function staleness() {
     if (installed[path] === undefined && mayBeLeftOut) continue
     return `${path.replace(/^.*node_modules\//, '')} should be ${version}`
   }
-  return existsSync(NODE) || isNewEnough(process.versions.node) ? undefined : 'Node itself is missing'
+  return existsSync(LINK) || isNewEnough(process.versions.node) ? undefined : 'Node itself is missing'
 }
 
 function readLock(path) {
@@ -57,7 +60,7 @@ function systemNode() {
 /** The Node that everything here is run with: that of node_modules, else (where it cannot run, as with musl) the one that runs this. */
 export function projectNode() {
   const ours = resolve(NODE)
-  if (spawnSync(ours, ['--version'], { stdio: 'ignore' }).status === 0) return resolve('node_modules/.bin/node')
+  if (spawnSync(ours, ['--version'], { stdio: 'ignore' }).status === 0) return resolve(LINK)
   return isNewEnough(process.versions.node) ? process.execPath : undefined
 }
 
