@@ -36,7 +36,7 @@ export async function readAuthFile(path: string, legacy = false): Promise<AuthFi
     throw invalid(path, `cannot be read: ${errorMessage(error)}`)
   }
   if (text.trim() === '') return {}
-  const document = parseDocument(text, path)
+  const document = parseStrictJson(text, { what: `file ${path}`, code: 'ERR_CREDENTIALS' }) as AuthFile
   return checkShape(legacy ? { auths: document as Record<string, AuthEntry> } : document, path)
 }
 
@@ -90,16 +90,6 @@ export async function editAuthFile(name: string, edit: (file: AuthFile) => void)
     throw error
   } finally {
     await release()
-  }
-}
-
-function parseDocument(text: string, path: string): AuthFile {
-  try {
-    return parseStrictJson(text, { what: path, code: 'ERR_CREDENTIALS' }) as AuthFile
-  } catch (error) {
-    // The parser's message quotes the text around the mistake, and that may be a password.
-    const duplicate = /twice|__proto__|nested/.exec(errorMessage(error))
-    throw invalid(path, duplicate ? 'has a member twice, or is nested too deeply' : 'is not JSON')
   }
 }
 

@@ -1,6 +1,6 @@
 import type { SecureContext } from 'node:tls'
 import type { Dispatcher } from 'undici'
-import { errorCode, errorMessage, PodlibError } from '../errors/errors.ts'
+import { errorCode, errorMessage, isPodlibError, PodlibError } from '../errors/errors.ts'
 import { proxyFor } from './proxy.ts'
 import { readTlsFiles, secureContextFor } from './tls.ts'
 import type { Environment } from './types.ts'
@@ -98,7 +98,7 @@ export function createHttp(options: HttpOptions): Http {
 /** What stopped a connection, in podlib's words: bad certificates are told from an absent host. */
 export function connectionError(error: unknown, url: URL): unknown {
   const code = errorCode(error)
-  if (code?.startsWith('ERR_REGISTRY_') || code === undefined) return error
+  if (isPodlibError(error) || code === undefined) return error
   const details = { host: url.host, systemCode: code }
   const why = errorMessage(error) || code
   if (isTlsCode(code)) {

@@ -57,7 +57,8 @@ export function isRetryable(error: unknown): boolean {
 export function parseRetryAfter(header: string | undefined, now: number): number | undefined {
   if (header === undefined) return undefined
   if (/^\s*\d+\s*$/.test(header)) return Number(header) * 1000
-  const date = Date.parse(header)
+  // Date.parse takes almost anything for a date, '-5' among them; HTTP dates end in GMT.
+  const date = /\bGMT\s*$/.test(header) ? Date.parse(header) : Number.NaN
   return Number.isNaN(date) ? undefined : Math.max(0, date - now)
 }
 

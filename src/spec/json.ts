@@ -40,7 +40,9 @@ export function parseStrictJson(text: string, options: StrictJsonOptions): unkno
   try {
     value = JSON.parse(text)
   } catch (error) {
-    throw refuse(options, `is not JSON: ${errorMessage(error).slice(0, 200)}`)
+    // V8's message quotes the text around the mistake, which may be a secret or an escape sequence.
+    const position = / at position \d+/.exec(errorMessage(error))?.[0] ?? ''
+    throw refuse(options, `is not JSON${position && ` (a mistake is${position})`}`)
   }
   scan(text, options)
   return value

@@ -100,10 +100,9 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
   }
 
   function isUser(authorization: string | undefined): boolean {
-    const [user = '', password] = Buffer.from(authorization?.replace('Basic ', '') ?? '', 'base64')
-      .toString()
-      .split(':')
-    return password !== undefined && options.users?.[user] === password
+    const text = Buffer.from(authorization?.replace('Basic ', '') ?? '', 'base64').toString()
+    const colon = text.indexOf(':')
+    return colon > 0 && options.users?.[text.slice(0, colon)] === text.slice(colon + 1)
   }
 
   function stored(entry: Stored | undefined, code: string, request: IncomingMessage): Answer {

@@ -146,11 +146,7 @@ describe('manifest', () => {
   test('reports each warning of a registry once, as plain text', async () => {
     const fake = await registry()
     fake.addImage('team/app', { tag: '1' })
-    const body = JSON.stringify({ schemaVersion: 2 })
-    const warnings = ['299 - "say \\"bye\\" to \x1b[31mthis"', '199 - "other"', '299 - "two"'].map((text) => `Warning: ${text}\r\n`)
-    // By hand: Node would not send such a header.
-    const answer = `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n${warnings.join('')}\r\n${body}`
-    fake.fault(/manifests/, { answer: ({ socket }) => socket.write(answer) })
+    fake.fault(/manifests/, { headers: { warning: ['299 - "say \\"bye\\" to\x9b31m\tthis"', '199 - "other"', '299 - "two"'] } })
     const reported: unknown[] = []
     const registryClient = client([fake], { onWarning: (warning) => reported.push(warning) })
     await registryClient.manifest(app(fake))
