@@ -27,10 +27,8 @@ export interface GenerateInput {
   readonly namespacePaths?: NamespacePaths
   /** Host devices at and below the paths that the config asks for; all of them when it is privileged. */
   readonly deviceNodes?: readonly HostDeviceNode[]
-  /** The host's profile, for containers with the default one. @defaultValue podlib's own */
+  /** The profile at the path that the config names, or else the host's. @defaultValue podlib's own, unless a path is named */
   readonly seccompProfile?: SeccompProfile
-  /** The profile at the path that the config names; needed when it names one. */
-  readonly customSeccompProfile?: SeccompProfile
   readonly hooks?: SpecHooks
   /** Beside the caller's own: for the OCI runtime. */
   readonly annotations?: Readonly<Record<string, string>>
@@ -76,13 +74,14 @@ export function generateSpec(input: GenerateInput): GeneratedSpec {
   return { spec, warnings }
 }
 
-function seccomp(input: GenerateInput): Pick<SpecLinux, 'seccomp'> {
-  const { config, facts } = input
+function seccomp({ config, facts, seccompProfile }: GenerateInput): Pick<SpecLinux, 'seccomp'> {
   const { security } = config
   if (security.privileged || security.seccomp === 'unconfined') return {}
-  // Never the default in place of the one that was asked for: it may be the weaker one.
-  const profile = security.seccomp === 'default' ? (input.seccompProfile ?? DEFAULT_SECCOMP_PROFILE) : input.customSeccompProfile
-  if (profile === undefined) throw new PodlibError('ERR_INTERNAL', `the seccomp profile ${security.seccomp} was not read`)
+  // Never podlib's own in place of the one that was asked for: it may be the weaker one.
+  if (seccompProfile === undefined && security.seccomp !== 'default') {
+    throw new PodlibError('ERR_INTERNAL', `the seccomp profile ${security.seccomp} was not read`)
+  }
+  const profile = seccompProfile ?? DEFAULT_SECCOMP_PROFILE
   const capabilities = containerCapabilities(security, facts)
   return { seccomp: compileSeccomp(profile, { capabilities, architecture: facts.architecture, kernelVersion: facts.kernelVersion }) }
 }

@@ -1,7 +1,3 @@
-import { errorMessage, PodlibError } from '../errors/errors.ts'
-import { validate } from './generated/seccomp-profile.js'
-import { assertValid } from './validator.ts'
-
 /**
  * A seccomp profile in Docker's format, the one of /usr/share/containers/seccomp.json: rules with conditions, which are
  * resolved for one container before the OCI runtime sees them.
@@ -52,22 +48,4 @@ export interface SeccompCondition {
   readonly caps?: readonly string[] | null
   /** `4.8` */
   readonly minKernel?: string
-}
-
-/** Reads a profile of the host's. `what` names its file. @throws ERR_SPEC_INVALID */
-export function parseSeccompProfile(text: string, what: string): SeccompProfile {
-  const value = parseJson(text, what)
-  assertValid(validate, value, { code: 'ERR_SPEC_INVALID', what })
-  return value as SeccompProfile
-}
-
-function parseJson(text: string, what: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw new PodlibError('ERR_SPEC_INVALID', `the seccomp profile ${what} is not JSON: ${errorMessage(cause)}`, {
-      details: { what },
-      cause,
-    })
-  }
 }

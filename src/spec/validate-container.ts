@@ -1,6 +1,8 @@
 import { validate as containerOptions } from './generated/container-options.js'
 import { validate as runtimeConfig } from './generated/runtime-config.js'
+import { validate as seccompProfile } from './generated/seccomp-profile.js'
 import type { RuntimeSpec } from './runtime.ts'
+import type { SeccompProfile } from './seccomp-profile.ts'
 import { assertValid } from './validator.ts'
 
 /**
@@ -22,4 +24,10 @@ export function validateContainerOptions<Options extends object>(options: Option
 export function validateRuntimeSpec(value: unknown): RuntimeSpec {
   assertValid(runtimeConfig, value, { code: 'ERR_SPEC_INVALID', what: 'config.json' })
   return value as RuntimeSpec
+}
+
+/** Checks a seccomp profile of the host's. `what` names its file. @throws ERR_SPEC_INVALID */
+export function validateSeccompProfile(value: unknown, what = 'seccomp profile'): SeccompProfile {
+  assertValid(seccompProfile, value, { code: 'ERR_SPEC_INVALID', what })
+  return value as SeccompProfile
 }
