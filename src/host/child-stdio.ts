@@ -18,13 +18,16 @@ export interface ChildStdio {
 export function openChildStdio({ stdin, stdout, stderr }: StdioPaths): ChildStdio {
   const opened: number[] = []
   let nothing: number | undefined
+  const keep = (fd: number): number => {
+    opened.push(fd)
+    return fd
+  }
   const open = (path: string | undefined, flags: number): number => {
     if (path === undefined) {
-      if (nothing === undefined) opened.push((nothing = openSync('/dev/null', O_RDWR)))
+      nothing ??= keep(openSync('/dev/null', O_RDWR))
       return nothing
     }
-    const fd = openSync(path, flags | O_NONBLOCK)
-    opened.push(fd)
+    const fd = keep(openSync(path, flags | O_NONBLOCK))
     setBlocking(fd)
     return fd
   }

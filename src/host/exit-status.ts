@@ -4,8 +4,8 @@ import { signalName } from '../util/signal.ts'
 export interface ExitStatus {
   /** As a shell gives it: 128 and the signal's number when a signal ended it. */
   readonly exitCode: number
-  /** The signal that ended it, undefined when it ended by itself. */
-  readonly signal: string | undefined
+  /** The name of the signal that ended it, null when it ended by itself. */
+  readonly exitSignal: string | null
 }
 
 const SIGNAL_BASE = 128
@@ -17,7 +17,7 @@ const LAST_SIGNAL = 64
  */
 export function exitStatus(exitCode: number): ExitStatus {
   const signal = exitCode - SIGNAL_BASE
-  return { exitCode, signal: signal >= 1 && signal <= LAST_SIGNAL ? signalName(signal) : undefined }
+  return { exitCode, exitSignal: signal >= 1 && signal <= LAST_SIGNAL ? signalName(signal) : null }
 }
 
 /** The end of a process as one number, as a shell gives it. */

@@ -31,9 +31,9 @@ export interface ConmonCreateInput {
 /** A process for good: its number may be used again, number and start time together are not. */
 export interface ConmonCreateOutput {
   readonly pid: number
-  readonly pidStartTime: number | undefined
+  readonly pidStartTime: number
   readonly monitorPid: number
-  readonly monitorStartTime: number | undefined
+  readonly monitorStartTime: number
 }
 
 /**
@@ -51,7 +51,7 @@ export async function conmonCreate(input: ConmonCreateInput, { signal }: JobCont
     const reply = await readReply(started.reply, { timeoutMs: input.timeoutMs, signal })
     const pid = successfulPid(input, reply, errors)
     // Read before the caller's next step can end it: a start time that comes later might be a successor's.
-    return { pid, pidStartTime: readProcess(pid)?.startTime, monitorPid, monitorStartTime: readProcess(monitorPid)?.startTime }
+    return { pid, pidStartTime: startTime(pid), monitorPid, monitorStartTime: startTime(monitorPid) }
   } catch (error) {
     if (monitorPid !== undefined) killTree(monitorPid)
     if (input.mode === 'create') await callRuntimeQuietly(input.runtime, ['delete', '--force', input.id])
@@ -62,12 +62,21 @@ export async function conmonCreate(input: ConmonCreateInput, { signal }: JobCont
   }
 }
 
+/** Zero for a process that is gone already: none has started at boot. */
+function startTime(pid: number): number {
+  return readProcess(pid)?.startTime ?? 0
+}
+
 /** Starts conmon with its two pipes; it waits on one of them until it is in its cgroups. */
 function startConmon(
   { conmon, args, env, runtime, bundle, cgroups = [] }: ConmonCreateInput,
   errors: number,
 ): { pid: number; reply: number } {
-  const runtimeArgs = ['--runtime', runtimeProgram(runtime), ...runtime.globalArgs.map((argument) => `--runtime-arg=${argument}`)]
+  const runtimeArgs = [
+    '--runtime',
+    runtimeProgram(runtime),
+    ...['--log-format=json', ...runtime.globalArgs].map((argument) => `--runtime-arg=${argument}`),
+  ]
   const [reply, start] = [pipe(), pipe()]
   const nothing = openSync('/dev/null', 'r+')
   let kept: number | undefined = reply.read

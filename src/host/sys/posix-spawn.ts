@@ -71,7 +71,7 @@ export function posixSpawn(call: SpawnCall): number {
   c.actionsInit(actions)
   c.attributesInit(attributes)
   try {
-    call.stdio.forEach((fd, target) => expectZero(c.dup2(actions, fd, target), 'dup2'))
+    for (const [target, fd] of call.stdio.entries()) expectZero(c.dup2(actions, fd, target), 'dup2')
     // A dup2 onto itself takes the close-on-exec flag off in the child.
     for (const fd of call.inherit ?? []) expectZero(c.dup2(actions, fd, fd), 'dup2')
     expectZero(c.chdir(actions, call.cwd), 'chdir')
