@@ -6,6 +6,7 @@ import { findProgram } from '../host/programs.ts'
 import { importedFingerprints, signerFingerprint } from './gpg-status.ts'
 import { TRUST_LIMITS } from './limits.ts'
 import { unusable } from './material.ts'
+import { signedMessagePackets } from './openpgp.ts'
 import type { Material } from './policy.ts'
 import { Rejection } from './rejection.ts'
 
@@ -74,8 +75,7 @@ async function verifyMessage(
   message: Buffer,
 ): Promise<{ payload: Buffer; fingerprint: string }> {
   // --decrypt writes the literal data that the signature covers, which is the only text anyone may believe.
-  // --max-output stops a small message from unpacking to gigabytes.
-  const { status, output, exitCode } = await runGpg(run, ['--max-output', String(TRUST_LIMITS.bytes), '--decrypt'], message)
+  const { status, output, exitCode } = await runGpg(run, ['--decrypt'], signedMessagePackets(message))
   const fingerprint = signerFingerprint(status, fingerprints)
   if (exitCode !== 0) throw new Rejection(`gpg refuses the message (exit code ${exitCode})`)
   return { payload: output, fingerprint }
