@@ -1,4 +1,5 @@
 import { Transform, type TransformCallback } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { constants, createGunzip, createGzip, createZstdCompress, createZstdDecompress } from 'node:zlib'
 import { errorCode, isPodlibError, PodlibError } from '../errors/errors.ts'
 import { ZstdFrames } from './zstd-frames.ts'
@@ -145,6 +146,24 @@ export class Decompressor extends Transform {
       else reject(this.#failure)
     })
     if (this.#failure !== undefined) throw this.#failure
+  }
+}
+
+/**
+ * Decompresses a source chunk by chunk. Failures of the source come out as they are.
+ *
+ * @throws ERR_COMPRESSION_INVALID | ERR_COMPRESSION_UNSUPPORTED
+ */
+export async function* decompressedChunks(source: AsyncIterable<Buffer>, signal?: AbortSignal): AsyncGenerator<Buffer> {
+  const decompressor = new Decompressor()
+  const fed = pipeline(source, decompressor, { ...(signal && { signal }) })
+  fed.catch(() => {})
+  try {
+    yield* decompressor as AsyncIterable<Buffer>
+  } catch (error) {
+    // A failing source destroys the decompressor, which then speaks of an abort: the pipeline knows why.
+    await fed
+    throw error
   }
 }
 

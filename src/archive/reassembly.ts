@@ -1,9 +1,8 @@
 import { closeSync, constants, createReadStream, openSync, writeSync } from 'node:fs'
-import { pipeline } from 'node:stream/promises'
 import { zstdCompressSync } from 'node:zlib'
 import { PodlibError } from '../errors/errors.ts'
 import { type Digest, parseDigest } from '../spec/digest.ts'
-import { Decompressor } from './compression.ts'
+import { decompressedChunks } from './compression.ts'
 import type { SparseSegment } from './tar-entry.ts'
 
 /**
@@ -136,12 +135,8 @@ export class ReassemblyWriter {
 
 /** Reads a side file record by record. @throws ERR_STORE_CORRUPT when it is damaged */
 export async function* readReassembly(path: string, signal?: AbortSignal): AsyncGenerator<ReassemblyRecord> {
-  const decompressor = new Decompressor()
-  const fed = pipeline(createReadStream(path), decompressor, { ...(signal && { signal }) })
-  // The failure arrives through the loop below.
-  fed.catch(() => {})
   const state: ReadState = { pending: Buffer.alloc(0), number: 0, started: false }
-  for await (const chunk of decompressor as AsyncIterable<Buffer>) {
+  for await (const chunk of decompressedChunks(createReadStream(path), signal)) {
     state.pending = state.pending.length === 0 ? chunk : Buffer.concat([state.pending, chunk])
     yield* takeRecords(state, path)
   }

@@ -1,6 +1,6 @@
 import { chmodSync, mkdirSync } from 'node:fs'
-import { pipeline } from 'node:stream/promises'
-import { Decompressor, detectCompression, SNIFF_BYTES } from '../../archive/compression.ts'
+import type { Readable } from 'node:stream'
+import { decompressedChunks, detectCompression, SNIFF_BYTES } from '../../archive/compression.ts'
 import { releaseChunk } from '../../archive/release-chunk.ts'
 import { escapeName, type TarEntry } from '../../archive/tar-entry.ts'
 import { TarReader } from '../../archive/tar-reader.ts'
@@ -11,7 +11,7 @@ import type { Digest } from '../../spec/digest.ts'
 import type { JobContext } from '../job.ts'
 import { removeTree } from './remove-tree.ts'
 import { type LayerLimits, LayerSink, type UnpackedTree } from './unpack/layer-sink.ts'
-import { openSource } from './unpack/source.ts'
+import { closeSource, openSource } from './unpack/source.ts'
 
 export interface UnpackLayerInput {
   /** A file, or a FIFO that another process writes the blob into. */
@@ -76,11 +76,13 @@ export async function unpackLayer(input: UnpackLayerInput, context: JobContext<U
   mkdirSync(directory, { mode: 0o700 })
   try {
     chmodSync(directory, 0o700)
+    const source = openSource(input.source.path, context.signal)
     const sink = new LayerSink({ directory, xattrPrefix, limits: { ...DEFAULT_LIMITS, ...input.limits } })
     try {
-      return await unpackInto(sink, input, context)
+      return await unpackInto({ source, sink }, input, context)
     } finally {
       sink.closeAll()
+      await closeSource(source)
     }
   } catch (error) {
     removeTree({ paths: [directory] })
@@ -89,7 +91,16 @@ export async function unpackLayer(input: UnpackLayerInput, context: JobContext<U
   }
 }
 
-async function unpackInto(sink: LayerSink, input: UnpackLayerInput, context: JobContext<UnpackLayerProgress>): Promise<UnpackedLayer> {
+interface Ends {
+  readonly source: Readable
+  readonly sink: LayerSink
+}
+
+async function unpackInto(
+  { source, sink }: Ends,
+  input: UnpackLayerInput,
+  context: JobContext<UnpackLayerProgress>,
+): Promise<UnpackedLayer> {
   const { signal } = context
   const blob = new ContentMeter({ digest: input.blob?.digest, size: input.blob?.size, what: 'layer blob' })
   const tar = new ContentMeter({ digest: input.diffId, size: undefined, what: 'uncompressed layer' })
@@ -97,7 +108,7 @@ async function unpackInto(sink: LayerSink, input: UnpackLayerInput, context: Job
   const progress = throttled(() => context.report({ bytes: blob.size, unpackedBytes: reader.offset, entries: sink.entries }))
   const result: { blobDigest?: Digest } = {}
   async function* hashedBlob(): AsyncGenerator<Buffer> {
-    for await (const chunk of openSource(input.source.path, signal)) {
+    for await (const chunk of source as AsyncIterable<Buffer>) {
       blob.update(chunk)
       yield chunk
       releaseChunk(chunk)
@@ -129,11 +140,7 @@ async function* decompressed(blob: AsyncGenerator<Buffer>, signal: AbortSignal):
     yield* whole()
     return
   }
-  const decompressor = new Decompressor()
-  const fed = pipeline(whole(), decompressor, { signal })
-  // A failure also ends the loop below, which throws it.
-  fed.catch(() => {})
-  yield* decompressor as AsyncIterable<Buffer>
+  yield* decompressedChunks(whole(), signal)
 }
 
 async function firstBytes(blob: AsyncGenerator<Buffer>): Promise<Buffer> {

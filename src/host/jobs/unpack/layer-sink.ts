@@ -41,6 +41,7 @@ export class LayerSink implements TarSink {
   readonly #limits: LayerLimits
   #fd: number | undefined
   #fileBytes = 0
+  #framingBytes = 0
   #usage = DISK_BLOCK
   #skippedDevices = 0
 
@@ -51,6 +52,9 @@ export class LayerSink implements TarSink {
   }
 
   framing(bytes: Buffer): void {
+    this.#framingBytes += bytes.length
+    // Zeros may follow the end of a tar without limit.
+    if (this.#framingBytes > this.#limits.maxBytes) throw tooLarge(`more than ${this.#limits.maxBytes} bytes`, this.#limits)
     this.#side.raw(bytes)
   }
 
@@ -104,9 +108,9 @@ export class LayerSink implements TarSink {
     const { maxBytes, maxEntries } = this.#limits
     this.entries++
     this.#fileBytes += entry.size
-    if (this.entries > maxEntries) throw tooLarge(`more than ${maxEntries} entries`, { maxEntries })
+    if (this.entries > maxEntries) throw tooLarge(`more than ${maxEntries} entries`, this.#limits)
     if (Math.max(this.#fileBytes, entry.offset + TAR_BLOCK + entry.storedSize) > maxBytes)
-      throw tooLarge(`more than ${maxBytes} bytes`, { maxBytes })
+      throw tooLarge(`more than ${maxBytes} bytes`, this.#limits)
     if (entry.type === 'directory') this.#usage += DISK_BLOCK
     this.#usage += Math.ceil(entry.storedSize / DISK_BLOCK) * DISK_BLOCK
   }
@@ -192,6 +196,6 @@ function writeAll(fd: number, bytes: Buffer, position: number | undefined): void
   }
 }
 
-function tooLarge(what: string, details: Record<string, unknown>): PodlibError {
-  return new PodlibError('ERR_LAYER_TOO_LARGE', `the layer has ${what}`, { details })
+function tooLarge(what: string, limits: LayerLimits): PodlibError {
+  return new PodlibError('ERR_LAYER_TOO_LARGE', `the layer has ${what}`, { details: { ...limits } })
 }

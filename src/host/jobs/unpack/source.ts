@@ -15,3 +15,13 @@ export function openSource(path: string, signal: AbortSignal): Readable {
   growPipe(fd, CHUNK_BYTES)
   return addAbortSignal(signal, new Socket({ fd, readable: true, writable: false }))
 }
+
+/** Closes a source in whatever state it is, and waits until its descriptor is gone. */
+export async function closeSource(source: Readable): Promise<void> {
+  if (source.closed) return
+  const closed = new Promise((resolve) => source.once('close', resolve))
+  // Node tells of an iteration that was left early.
+  source.on('error', () => {})
+  source.destroy()
+  await closed
+}
