@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { hasControl, refused, shown } from './check.ts'
 import type { NamesConfig } from './container-config.ts'
 
+const DNS_OPTION = /^[a-z0-9-]+(?::[A-Za-z0-9./-]+)?$/
 const HOST_NAME = /^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})$/
 
 /**
@@ -44,10 +45,10 @@ export function resolvConf(input: {
     if (isIP(server) === 0) throw refused('options', `DNS server ${shown(server)} is not an IP address`)
   }
   for (const domain of input.search) {
-    if (domain !== '.') checkHost(domain.replace(/\.$/, ''))
+    if (!isDomain(domain)) throw refused('options', `invalid DNS search domain ${shown(domain)}`)
   }
   for (const option of input.options) {
-    if (!/^[a-z0-9-]+(?::[A-Za-z0-9./-]+)?$/.test(option)) throw refused('options', `invalid DNS option ${shown(option)}`)
+    if (!DNS_OPTION.test(option)) throw refused('options', `invalid DNS option ${shown(option)}`)
   }
   return [
     ...(input.search.length > 0 ? [`search ${input.search.join(' ')}`] : []),
@@ -57,7 +58,7 @@ export function resolvConf(input: {
   ].join('\n')
 }
 
-/** What a host's own /etc/resolv.conf says. */
+/** What a host's own /etc/resolv.conf says, without what {@link resolvConf} would refuse. */
 export function parseResolvConf(text: string): { servers: string[]; search: string[]; options: string[] } {
   const found = { servers: [] as string[], search: [] as string[], options: [] as string[] }
   for (const line of text.slice(0, 64 * 1024).split('\n')) {
@@ -66,8 +67,8 @@ export function parseResolvConf(text: string): { servers: string[]; search: stri
       .trim()
       .split(/\s+/)
     if (keyword === 'nameserver' && values[0] !== undefined && isIP(values[0]) !== 0) found.servers.push(values[0])
-    if (keyword === 'search' || keyword === 'domain') found.search = values
-    if (keyword === 'options') found.options.push(...values)
+    if (keyword === 'search' || keyword === 'domain') found.search = values.filter(isDomain)
+    if (keyword === 'options') found.options.push(...values.filter((value) => DNS_OPTION.test(value)))
   }
   return found
 }
@@ -80,6 +81,10 @@ export function isLoopback(address: string): boolean {
 function hostsLine(address: string, names: readonly string[]): string {
   if (isIP(address) === 0) throw refused('options', `address ${shown(address)} of host ${shown(names[0])} is not an IP address`)
   return `${address}\t${names.join(' ')}`
+}
+
+function isDomain(name: string): boolean {
+  return name === '.' || HOST_NAME.test(name.replace(/\.$/, ''))
 }
 
 function checkHost(name: string): string {

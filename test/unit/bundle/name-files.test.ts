@@ -53,7 +53,7 @@ describe('/etc/resolv.conf', () => {
 
   test('of the host is read as its own resolver reads it', () => {
     const text =
-      '# made by x\nnameserver 127.0.0.53\nnameserver  9.9.9.9 ; quad\nnameserver bad\ndomain old\nsearch a.b c.d\noptions edns0 trust-ad\n'
+      '# made by x\nnameserver 127.0.0.53\nnameserver  9.9.9.9 ; quad\nnameserver bad\ndomain old\nsearch a.b c.d "q"\noptions edns0 trust-ad $(x)\n'
     expect(parseResolvConf(text)).toEqual({ servers: ['127.0.0.53', '9.9.9.9'], search: ['a.b', 'c.d'], options: ['edns0', 'trust-ad'] })
     expect(['127.0.0.53', '::1', '9.9.9.9'].map(isLoopback)).toEqual([true, true, false])
   })
