@@ -75,6 +75,11 @@ export interface RegistryClient {
   tags(name: RepositoryName, options?: RegistryRequestOptions): AsyncIterable<string>
   /** Manifests whose subject is `digest`, each fetched and proven to say so. */
   referrers(name: RepositoryName, digest: Digest, options?: ReferrersOptions): AsyncIterable<Referrer>
+  /**
+   * A small file from a web server, such as a signature of a lookaside: same TLS, proxies and retries as for
+   * registries, but without any credentials. Undefined where there is none (404).
+   */
+  fetchUrl(url: string, options: FetchUrlOptions): Promise<Buffer | undefined>
   /** Ends all connections; requests under way fail. */
   close(): Promise<void>
 }
@@ -88,6 +93,12 @@ export interface BlobOptions extends RegistryRequestOptions {
 export interface BlobBytesOptions extends BlobOptions {
   /** 4 MiB if absent. */
   readonly maxBytes?: number
+}
+
+/** @public */
+export interface FetchUrlOptions {
+  readonly maxBytes: number
+  readonly signal?: AbortSignal | undefined
 }
 
 /** @public */

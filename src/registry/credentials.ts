@@ -3,7 +3,7 @@ import { PodlibError } from '../errors/errors.ts'
 import { parseReference } from '../spec/reference.ts'
 import { checkCredential } from './auth.ts'
 import { type AuthEntry, type AuthFile, credentialOf, editAuthFile, entryOf, readAuthFile } from './auth-file.ts'
-import { eraseWithHelper, getFromHelper, type HelperOptions, storeWithHelper } from './credential-helper.ts'
+import { eraseWithHelper, getFromHelper, type HelperOptions, storeWithHelper } from './credentials-helper.ts'
 import type { Credential, CredentialLookup, Environment, RepositoryName } from './types.ts'
 
 /** Where credentials are looked for. @public */

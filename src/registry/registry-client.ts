@@ -4,11 +4,13 @@ import type { Descriptor } from '../spec/descriptor.ts'
 import { assertDigest, type Digest, parseDigest } from '../spec/digest.ts'
 import { parseManifest } from '../spec/manifest.ts'
 import { parseReference } from '../spec/reference.ts'
+import { fetchSmallFile } from './anonymous.ts'
 import { type Authorizer, checkCredential, createAuthorizer } from './auth.ts'
 import { type BlobSource, downloadBlob } from './blob.ts'
 import type {
   BlobBytesOptions,
   BlobOptions,
+  FetchUrlOptions,
   Referrer,
   ReferrersOptions,
   RegistryClient,
@@ -122,6 +124,10 @@ class Client implements RegistryClient {
       const manifest = await this.manifest({ ...name, digest: descriptor.digest }, { ...options, endpoint })
       if (subjectOf(manifest) === subject) yield { descriptor, manifest }
     }
+  }
+
+  async fetchUrl(url: string, { maxBytes, signal }: FetchUrlOptions): Promise<Buffer | undefined> {
+    return fetchSmallFile(url, { http: this.#parts.http, policy: this.#parts.policy, maxBytes, signal })
   }
 
   async close(): Promise<void> {

@@ -7,7 +7,7 @@ import { parseRetryAfter } from './retry.ts'
 import type { Endpoint } from './types.ts'
 
 /** What a request was for; decides what a 404 means. */
-export type Wanted = 'manifest' | 'blob' | 'tags' | 'referrers' | 'token' | 'ping'
+export type Wanted = 'manifest' | 'blob' | 'tags' | 'referrers' | 'token' | 'file'
 
 /** What was asked of whom, for the error message. */
 export interface RequestContext {
@@ -97,6 +97,7 @@ function isNotFound(status: number, reported: readonly ReportedError[]): boolean
 function notFound({ wanted }: RequestContext): Verdict {
   if (wanted === 'blob')
     return { code: 'ERR_BLOB_NOT_FOUND', advice: 'the registry lost a part of this image, or never had it; push it again' }
+  if (wanted === 'file') return { code: 'ERR_BLOB_NOT_FOUND', advice: 'check the address' }
   return { code: 'ERR_MANIFEST_NOT_FOUND', advice: 'check the repository, tag or digest' }
 }
 

@@ -1,5 +1,4 @@
 import { PodlibError } from '../errors/errors.ts'
-import type { Descriptor, ImageIndex } from './descriptor.ts'
 import { isImageConfigType } from './media-types.ts'
 
 /**
@@ -97,6 +96,13 @@ export function platformMatches(offered: Platform, wanted: Platform): boolean {
   return rank(offered, wanted) !== undefined
 }
 
+/** What {@link selectPlatform} looks at in an entry of an index. */
+export interface PlatformEntry {
+  readonly platform?: Platform
+  readonly artifactType?: string
+  readonly annotations?: Readonly<Record<string, string>>
+}
+
 /** How {@link selectPlatform} chooses among equals. */
 export interface SelectPlatformOptions {
   /** Prefer the gzip instance to the zstd one. */
@@ -109,8 +115,12 @@ export interface SelectPlatformOptions {
  *
  * @throws ERR_PLATFORM_MISMATCH listing what there is
  */
-export function selectPlatform(index: ImageIndex, wanted: Platform, options: SelectPlatformOptions = {}): Descriptor {
-  let best: { entry: Descriptor; score: number } | undefined
+export function selectPlatform<Entry extends PlatformEntry>(
+  index: { readonly manifests: readonly Entry[] },
+  wanted: Platform,
+  options: SelectPlatformOptions = {},
+): Entry {
+  let best: { entry: Entry; score: number } | undefined
   for (const entry of index.manifests) {
     const score = scoreOf(entry, wanted, options)
     if (score !== undefined && (best === undefined || score < best.score)) best = { entry, score }
@@ -128,7 +138,7 @@ export function selectPlatform(index: ImageIndex, wanted: Platform, options: Sel
 }
 
 // Lower is better: the rank of the platform decides, then the compression.
-function scoreOf(entry: Descriptor, wanted: Platform, options: SelectPlatformOptions): number | undefined {
+function scoreOf(entry: PlatformEntry, wanted: Platform, options: SelectPlatformOptions): number | undefined {
   const isArtifact = entry.artifactType !== undefined && !isImageConfigType(entry.artifactType)
   const placed = entry.platform ? rank(entry.platform, wanted) : isArtifact ? undefined : 1000
   if (placed === undefined) return undefined

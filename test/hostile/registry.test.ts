@@ -431,7 +431,7 @@ describe('TLS is checked on every path (CVE-2025-6032, CVE-2025-47279)', () => {
     return { fake, impostor, registryClient: client([], { certsDirectories: [certs] }) }
   }
 
-  test('manifest, tags, referrers and blob of an unknown certificate', async () => {
+  test('manifest, tags, referrers, blob and lookaside of an unknown certificate', async () => {
     const { impostor, registryClient } = await trusted()
     const blob = impostor.addBlob(Buffer.from('x'))
     const work = [
@@ -440,6 +440,7 @@ describe('TLS is checked on every path (CVE-2025-6032, CVE-2025-47279)', () => {
       () => registryClient.blobBytes(app(impostor), blob),
       () => first(registryClient.tags(app(impostor))),
       () => first(registryClient.referrers(app(impostor), digestOf('x'))),
+      () => registryClient.fetchUrl(`${impostor.url}/signature-1`, { maxBytes: 100 }),
     ]
     for (const result of work) expect(await failure(result())).toMatchObject({ code: 'ERR_REGISTRY_TLS' })
     expect(impostor.requests).toEqual([])
@@ -463,6 +464,9 @@ describe('TLS is checked on every path (CVE-2025-6032, CVE-2025-47279)', () => {
     const plain = await stranger()
     fake.fault(/manifests/, { status: 307, headers: { location: `${plain.url}/v2/app/manifests/1` } })
     expect(await failure(registryClient.manifest(app(fake)))).toMatchObject({ code: 'ERR_REGISTRY_PROTOCOL' })
+    expect(await failure(registryClient.fetchUrl(`${fake.url}/v2/app/manifests/1`, { maxBytes: 100 }))).toMatchObject({
+      code: 'ERR_REGISTRY_PROTOCOL',
+    })
     expect(plain.requests).toEqual([])
   })
 

@@ -258,6 +258,33 @@ describe('referrers', () => {
   })
 })
 
+describe('fetchUrl', () => {
+  test('gets a small file as it is, and nothing where there is none', async () => {
+    const fake = await registry()
+    const { digest } = fake.addBlob(Buffer.from('signature'))
+    const registryClient = client([])
+    expect((await registryClient.fetchUrl(`${fake.storageUrl}/${digest}`, { maxBytes: 9 }))?.toString()).toBe('signature')
+    expect(await registryClient.fetchUrl(`${fake.storageUrl}/none`, { maxBytes: 9 })).toBeUndefined()
+  })
+
+  test('stops at its limit, at broken servers and at what is no web address', async () => {
+    const fake = await registry()
+    const { digest } = fake.addBlob(Buffer.from('signature'))
+    const registryClient = client([])
+    expect(await failure(registryClient.fetchUrl(`${fake.storageUrl}/${digest}`, { maxBytes: 8 }))).toMatchObject({
+      code: 'ERR_REGISTRY_BODY_TOO_LARGE',
+    })
+    fake.fault(/broken/, { status: 500 })
+    expect(await failure(registryClient.fetchUrl(`${fake.storageUrl}/broken`, { maxBytes: 8 }))).toMatchObject({
+      code: 'ERR_REGISTRY_SERVER',
+    })
+    expect(fake.requests).toHaveLength(4)
+    for (const url of ['file:///etc/passwd', 'x', `http://a:b@${fake.host}/`]) {
+      expect(await failure(registryClient.fetchUrl(url, { maxBytes: 8 }))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    }
+  })
+})
+
 describe('mirrors', () => {
   async function pair() {
     const [mirror, primary] = [await registry(), await registry()]
