@@ -15,7 +15,7 @@ export interface HostFacts {
   /** By name (`RLIMIT_NOFILE`); unlimited is {@link RLIM_INFINITY}. A missing one is unlimited. */
   readonly hardRlimits: Readonly<Record<string, number>>
   readonly currentOomScoreAdj: number
-  /** Lowering oom_score_adj needs CAP_SYS_RESOURCE in the first user namespace. */
+  /** Whether this process holds CAP_SYS_RESOURCE in the first user namespace, which raising a hard rlimit needs too. */
   readonly canLowerOomScoreAdj: boolean
   /** Whether group 5 (tty) exists in the user namespace that the container starts in. */
   readonly ttyGidMapped: boolean

@@ -36,7 +36,7 @@ export function resolveProcess({ options, image, defaults, hostname }: Input, wa
  * An entrypoint of the caller's drops the image's Cmd, which was written for the image's entrypoint. One empty string
  * means "no entrypoint at all".
  */
-export function mergeArgs(options: ProcessOptions, image: ImageRunConfig): string[] {
+function mergeArgs(options: ProcessOptions, image: ImageRunConfig): string[] {
   const given = typeof options.entrypoint === 'string' ? [options.entrypoint] : options.entrypoint
   const entrypoint = given ?? image.Entrypoint ?? []
   const cleared = entrypoint.length === 1 && entrypoint[0] === ''
@@ -50,7 +50,7 @@ export function mergeArgs(options: ProcessOptions, image: ImageRunConfig): strin
 }
 
 /** Defaults, then the image's, then the caller's: the last one of a name wins and keeps the place of the first. */
-export function mergeEnv({ options, image, defaults, hostname }: Input, warnings: string[]): string[] {
+function mergeEnv({ options, image, defaults, hostname }: Input, warnings: string[]): string[] {
   const env = new Map<string, string>()
   for (const entry of defaults.env) setEntry(env, entry)
   if (hostname !== null) env.set('HOSTNAME', hostname)

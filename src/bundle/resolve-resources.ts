@@ -11,6 +11,7 @@ const CPU_LIST = /^\d{1,5}(?:-\d{1,5})?(?:,\d{1,5}(?:-\d{1,5})?)*$/
 
 export function resolveResources(options: ResourceOptions, defaults: ConfigDefaults): ResourcesConfig {
   const memory = optionalSize(options.memory, 'memory')
+  if (memory === 0) throw refused('options', 'memory 0 would end the container at once: leave it out for no limit')
   const memoryReservation = optionalSize(options.memoryReservation, 'memoryReservation')
   if (memory !== null && memoryReservation !== null && memoryReservation > memory) {
     throw refused('options', `memoryReservation ${memoryReservation} is above memory ${memory}`)

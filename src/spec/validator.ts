@@ -2,7 +2,7 @@ import type { PodlibErrorCode } from '../errors/codes.ts'
 import { PodlibError } from '../errors/errors.ts'
 
 /** What a generated validator says about a value: ajv's error object without its message. */
-export interface ValidationError {
+interface ValidationError {
   readonly instancePath: string
   readonly keyword: string
   readonly params: Readonly<Record<string, unknown>>

@@ -147,7 +147,7 @@ describeWithSchemas('the official runtime-spec schemas', () => {
       cgroup: fc.constantFrom('private' as const, 'host' as const),
       capDrop: fc.subarray(['ALL', 'chown', 'CAP_KILL']),
       pidsLimit: fc.integer({ min: -1, max: 5000 }),
-      memory: fc.integer({ min: 0, max: 2 ** 40 }),
+      memory: fc.integer({ min: 1, max: 2 ** 40 }),
     })
     const hosts = fc.record({
       ownsHostNamespaces: fc.boolean(),

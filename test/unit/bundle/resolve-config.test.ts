@@ -134,6 +134,8 @@ describe('limits', () => {
 
   test.each([
     [{ cpus: 0.001 }, 'below 0.01'],
+    [{ cpus: Number.NaN }, '/cpus must be number'],
+    [{ memory: 0 }, 'leave it out for no limit'],
     [{ cpusetCpus: '0-' }, 'invalid cpusetCpus'],
     [{ unified: { '../x': '1' } }, 'invalid cgroup file'],
     [{ ulimits: { files: 1 } }, 'unknown ulimit "files"'],
