@@ -1,18 +1,16 @@
-import { afterEach, describe, expect, test } from '@jest/globals'
-import { isPodlibError, type PodlibError } from '../../../src/errors/errors.ts'
+import { describe, expect, test } from '@jest/globals'
+import { isPodlibError } from '../../../src/errors/errors.ts'
 import { createAuthorizer } from '../../../src/registry/auth.ts'
 import { parseChallenges } from '../../../src/registry/challenge.ts'
 import { createHttp } from '../../../src/registry/http.ts'
 import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from '../../../src/registry/registry-client.ts'
 import type { Credential } from '../../../src/registry/types.ts'
 import { confFor, type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../../helpers/fake-registry.ts'
+import { failure, registryWorld } from '../../helpers/registry-world.ts'
 
 const USERS = { alice: 'pass:word', bob: 'hunter2' }
 const BOB: Credential = { username: 'bob', password: 'hunter2' }
-const open: { close(): Promise<void> }[] = []
-afterEach(async () => {
-  for (const thing of open.splice(0).reverse()) await thing.close()
-})
+const { open } = registryWorld()
 
 async function setup(options: FakeRegistryOptions, clientOptions: RegistryClientOptions = {}) {
   const fake = await startFakeRegistry({ users: USERS, ...options })
@@ -24,11 +22,6 @@ async function setup(options: FakeRegistryOptions, clientOptions: RegistryClient
     from.manifest({ registry: fake.host, repository, tag: '1' }, credential ? { credential } : {})
   return { fake, client, pull }
 }
-const failure = (promise: Promise<unknown>) =>
-  promise.then(
-    () => Promise.reject(new Error('should have failed')),
-    (error) => error as PodlibError,
-  )
 const seen = ({ requests }: FakeRegistry) => requests.map(({ server }) => server)
 
 describe('basic authentication', () => {

@@ -1,18 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, describe, expect, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
 import fc from 'fast-check'
-import type { PodlibError } from '../../../src/errors/errors.ts'
 import type { BlobRetry } from '../../../src/registry/blob.ts'
 import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from '../../../src/registry/registry-client.ts'
 import type { Descriptor } from '../../../src/spec/descriptor.ts'
 import { confFor, type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../../helpers/fake-registry.ts'
+import { failure, registryWorld } from '../../helpers/registry-world.ts'
 
 const BYTES = randomBytes(400_000)
-const open: { close(): Promise<void> }[] = []
-afterEach(async () => {
-  for (const thing of open.splice(0).reverse()) await thing.close()
-})
+const { open } = registryWorld()
 
 interface Setup {
   readonly fake: FakeRegistry
@@ -34,11 +31,6 @@ async function setup(options: FakeRegistryOptions = {}, clientOptions: RegistryC
   }
   return { fake, blob, client, retries, download }
 }
-const failure = (promise: Promise<unknown>) =>
-  promise.then(
-    () => Promise.reject(new Error('should have failed')),
-    (error) => error as PodlibError,
-  )
 const ranges = ({ requests }: FakeRegistry) => requests.map(({ headers }) => headers.range)
 
 test('a blob arrives whole, in one request', async () => {

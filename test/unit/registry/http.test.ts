@@ -4,24 +4,16 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from '@jest/globals'
-import type { PodlibError } from '../../../src/errors/errors.ts'
+import { describe, expect, test } from '@jest/globals'
 import { createRegistryClient, type RegistryClientOptions } from '../../../src/registry/registry-client.ts'
 import { certsDirectories, readTlsFiles } from '../../../src/registry/tls.ts'
 import { makeCertificate } from '../../helpers/certificate.ts'
 import { confFor, type FakeRegistry, startFakeRegistry } from '../../helpers/fake-registry.ts'
+import { failure, registryWorld } from '../../helpers/registry-world.ts'
 import { temporaryDirectories } from '../../helpers/temporary-directory.ts'
 
 const directory = temporaryDirectories()
-const open: { close(): Promise<void> }[] = []
-afterEach(async () => {
-  for (const thing of open.splice(0).reverse()) await thing.close()
-})
-const failure = (promise: Promise<unknown>) =>
-  promise.then(
-    () => Promise.reject(new Error('should have failed')),
-    (error) => error as PodlibError,
-  )
+const { open } = registryWorld()
 
 function pull(fake: FakeRegistry, options: RegistryClientOptions = {}) {
   const client = createRegistryClient({ retry: { attempts: 2, baseDelayMs: 5 }, ...options })

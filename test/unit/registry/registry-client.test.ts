@@ -1,36 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { afterEach, describe, expect, test } from '@jest/globals'
-import type { PodlibError } from '../../../src/errors/errors.ts'
-import { createRegistryClient, type RegistryClient, type RegistryClientOptions } from '../../../src/registry/registry-client.ts'
+import { describe, expect, test } from '@jest/globals'
 import { digestOf } from '../../../src/spec/digest.ts'
-import { confFor, type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../../helpers/fake-registry.ts'
+import type { FakeRegistry } from '../../helpers/fake-registry.ts'
+import { failure, registryWorld } from '../../helpers/registry-world.ts'
 
-const open: { close(): Promise<void> }[] = []
-afterEach(async () => {
-  for (const thing of open.splice(0).reverse()) await thing.close()
-})
-
-async function registry(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
-  const started = await startFakeRegistry({ ranges: true, ...options })
-  open.push(started)
-  return started
-}
-function client(registries: readonly FakeRegistry[], options: RegistryClientOptions = {}): RegistryClient {
-  const made = createRegistryClient({ registries: confFor(...registries), retry: { attempts: 3, baseDelayMs: 5 }, ...options })
-  open.push(made)
-  return made
-}
+const { registry, client } = registryWorld()
 const app = (fake: FakeRegistry) => ({ registry: fake.host, repository: 'team/app', tag: '1' })
-const failure = (promise: Promise<unknown>) =>
-  promise.then(
-    () => Promise.reject(new Error('should have failed')),
-    (error) => error as PodlibError,
-  )
-async function collect<Value>(list: AsyncIterable<Value>): Promise<Value[]> {
-  const all: Value[] = []
-  for await (const value of list) all.push(value)
-  return all
-}
 
 describe('manifest', () => {
   test('gives the exact bytes, the bare media type, the digest and the endpoint, in one request', async () => {
@@ -188,76 +163,6 @@ describe('blobBytes', () => {
   })
 })
 
-describe('tags', () => {
-  test('follows pages and leaves out what is no tag', async () => {
-    const fake = await registry()
-    for (let tag = 1; tag <= 2; tag++) fake.addImage('team/app', { tag: `v${tag}` })
-    expect(await collect(client([fake]).tags(app(fake)))).toEqual(['v1', 'v2'])
-    fake.fault(/tags\/list\?n=/, {
-      times: 1,
-      body: '{"tags":["a","\\u001b[31m",7,"b"]}',
-      headers: { link: `<${fake.url}/v2/team/app/tags/list?last=b>; rel="next"` },
-    })
-    expect(await collect(client([fake]).tags(app(fake)))).toEqual(['a', 'b', 'v1', 'v2'])
-  })
-
-  test('takes null for no tags, and says when there is no such repository', async () => {
-    const fake = await registry()
-    fake.fault(/tags/, { times: 1, body: '{"name":"x","tags":null}' })
-    expect(await collect(client([fake]).tags(app(fake)))).toEqual([])
-    fake.fault(/tags/, { status: 404, body: '{"errors":[{"code":"NAME_UNKNOWN"}]}' })
-    expect(await failure(collect(client([fake]).tags(app(fake))))).toMatchObject({ code: 'ERR_MANIFEST_NOT_FOUND' })
-  })
-})
-
-describe('referrers', () => {
-  const signature = (subject: object) => ({ manifest: { subject, artifactType: 'application/x-signature' } })
-
-  test.each([true, false])('finds the manifests that refer to a digest (API: %s)', async (referrersApi) => {
-    const fake = await registry({ referrersApi })
-    const { descriptor } = fake.addImage('team/app', { tag: '1' })
-    const signed = fake.addImage('team/app', signature(descriptor))
-    const report = fake.addImage('team/app', { manifest: { subject: descriptor, artifactType: 'application/x-report' } })
-    if (!referrersApi) {
-      const entries = [signed, report].map((added, index) => ({
-        ...added.descriptor,
-        artifactType: ['application/x-signature', 'application/x-report'][index] as string,
-      }))
-      fake.addIndex('team/app', entries, { tag: descriptor.digest.replace(':', '-') })
-    }
-    const registryClient = client([fake])
-    expect(await collect(registryClient.referrers(app(fake), descriptor.digest))).toHaveLength(2)
-    const found = await collect(registryClient.referrers(app(fake), descriptor.digest, { artifactType: 'application/x-signature' }))
-    expect(found.map(({ manifest }) => manifest.digest)).toEqual([signed.descriptor.digest])
-  })
-
-  test('leaves out what names another subject', async () => {
-    const fake = await registry({ referrersApi: false })
-    const { descriptor } = fake.addImage('team/app', { tag: '1' })
-    const other = fake.addImage('team/app', { tag: 'other', config: { os: 'other' } })
-    const lie = fake.addImage('team/app', signature(other.descriptor))
-    fake.addIndex('team/app', [lie.descriptor, other.descriptor], { tag: descriptor.digest.replace(':', '-') })
-    expect(await collect(client([fake]).referrers(app(fake), descriptor.digest))).toEqual([])
-  })
-
-  test('is empty when there is neither API nor tag', async () => {
-    const fake = await registry({ referrersApi: false })
-    const { descriptor } = fake.addImage('team/app', { tag: '1' })
-    expect(await collect(client([fake]).referrers(app(fake), descriptor.digest))).toEqual([])
-  })
-
-  test('does not let a mirror hide them', async () => {
-    const [mirror, fake] = [await registry(), await registry()]
-    const { descriptor } = fake.addImage('team/app', { tag: '1' })
-    fake.addImage('team/app', signature(descriptor))
-    const registries = {
-      ...confFor(fake),
-      registries: [{ ...fake.conf, mirrors: [{ location: mirror.host, insecure: true, pullFromMirror: 'all' as const }] }],
-    }
-    expect(await collect(client([], { registries }).referrers(app(fake), descriptor.digest))).toHaveLength(1)
-  })
-})
-
 describe('fetchUrl', () => {
   test('gets a small file as it is, and nothing where there is none', async () => {
     const fake = await registry()
@@ -282,65 +187,5 @@ describe('fetchUrl', () => {
     for (const url of ['file:///etc/passwd', 'x', `http://a:b@${fake.host}/`]) {
       expect(await failure(registryClient.fetchUrl(url, { maxBytes: 8 }))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
     }
-  })
-})
-
-describe('mirrors', () => {
-  async function pair() {
-    const [mirror, primary] = [await registry(), await registry()]
-    const conf = { ...primary.conf, mirrors: [{ location: `${mirror.host}/copy`, insecure: true, pullFromMirror: 'all' as const }] }
-    return { mirror, primary, registryClient: client([], { registries: { ...confFor(primary), registries: [conf] } }) }
-  }
-
-  test('come first', async () => {
-    const { mirror, primary, registryClient } = await pair()
-    mirror.addImage('copy/team/app', { tag: '1' })
-    expect((await registryClient.manifest(app(primary))).endpoint).toEqual({
-      registry: mirror.host,
-      repository: 'copy/team/app',
-      insecure: true,
-      mirror: true,
-    })
-    expect(primary.requests).toEqual([])
-  })
-
-  test('are left for the registry when they lack, corrupt or refuse the manifest', async () => {
-    const { mirror, primary, registryClient } = await pair()
-    const { descriptor } = primary.addImage('team/app', { tag: '1' })
-    expect((await registryClient.manifest(app(primary))).endpoint.registry).toBe(primary.host)
-    mirror.addImage('copy/team/app', { tag: '1' })
-    mirror.fault(/manifests/, { corrupt: true, times: 1 })
-    expect((await registryClient.manifest({ ...app(primary), digest: descriptor.digest })).endpoint.registry).toBe(primary.host)
-    mirror.fault(/manifests/, { status: 500 })
-    expect((await registryClient.manifest(app(primary))).endpoint.registry).toBe(primary.host)
-  })
-
-  test('are named when everything fails, with the error of the registry itself', async () => {
-    const { mirror, primary, registryClient } = await pair()
-    mirror.fault(/manifests/, { status: 403 })
-    expect(await failure(registryClient.manifest(app(primary)))).toMatchObject({
-      code: 'ERR_MANIFEST_NOT_FOUND',
-      details: { registry: primary.host, mirrors: [{ registry: mirror.host, code: 'ERR_REGISTRY_DENIED' }] },
-    })
-  })
-
-  test('that lack one blob do not fail the pull', async () => {
-    const { mirror, primary, registryClient } = await pair()
-    const bytes = randomBytes(5000)
-    const blob = primary.addBlob(bytes)
-    const download = registryClient.blob(app(primary), blob)
-    expect(Buffer.concat(await download.toArray()).equals(bytes)).toBe(true)
-    expect(await registryClient.blobBytes(app(primary), blob)).toEqual(bytes)
-    expect(mirror.requests).toHaveLength(2)
-  })
-
-  test('that break down in the middle of a blob are replaced from there', async () => {
-    const { mirror, primary, registryClient } = await pair()
-    const bytes = randomBytes(300_000)
-    mirror.addBlob(bytes)
-    mirror.fault(/blobs/, { cutAfter: 100_000 })
-    const blob = primary.addBlob(bytes)
-    expect(Buffer.concat(await registryClient.blob(app(primary), blob).toArray()).equals(bytes)).toBe(true)
-    expect(primary.requests[0]?.headers.range).toMatch(/^bytes=[1-9]\d*-$/)
   })
 })
