@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync 
 import { join } from 'node:path'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { mount, umount2 } from '../../src/host/sys/libc.ts'
 import { digestOf } from '../../src/spec/digest.ts'
 import { LayerBench, treeFacts, treeNames } from '../helpers/layers.ts'
 import { EMPTY_DOCKER_LAYER, ODD_COMPRESSIONS, ODD_LAYERS, SMALL_TAR } from '../helpers/odd-layers.ts'
@@ -423,6 +424,20 @@ describe('forged bookkeeping', () => {
 })
 
 describe('failures leave nothing', () => {
+  test('on a full disk', async () => {
+    const small = join(bench.path, 'small-disk')
+    mkdirSync(small)
+    mount({ source: 'tmpfs', target: small, type: 'tmpfs', data: 'size=256k' })
+    try {
+      const blob = tar({ name: 'a', content: Buffer.alloc(100_000) }, { name: 'b', content: Buffer.alloc(400_000) })
+      const details = await refused(blob, 'ERR_NO_SPACE', { directory: join(small, 'layer') })
+      expect(details).toMatchObject({ entry: 'b', systemCode: 'ENOSPC' })
+      expect(readdirSync(small)).toEqual([])
+    } finally {
+      umount2(small)
+    }
+  })
+
   test('not even directories of mode 0', async () => {
     await refused(
       tar(directory('a', { mode: 0 }), directory('a/b', { mode: 0 }), { name: 'a/b/x', mode: 0 }, { name: '../x' }),

@@ -37,32 +37,51 @@ const CHUNK_BYTES = 1024 * 1024
  * @throws ERR_STORE_CORRUPT when the tree or the side file was changed
  */
 export async function writeLayerTar(input: WriteLayerTarInput, { signal }: Pick<JobContext, 'signal'>): Promise<WrittenLayerTar> {
-  const { directory, target, compression, level } = input
-  const tar = new ContentMeter({ digest: undefined, size: undefined, what: 'uncompressed layer' })
+  const { target, compression, level } = input
   const blob = new ContentMeter({ digest: undefined, size: undefined, what: 'layer blob' })
-  const result: { diffId?: Digest } = {}
-  await pipeline(
-    async function* assemble() {
-      for await (const chunk of layerTarChunks(directory, signal)) {
-        if (Buffer.isBuffer(chunk)) {
-          tar.update(chunk)
+  const tar: { diffId?: Digest; size?: number } = {}
+  try {
+    await pipeline(
+      layerTarChunks(input, tar, signal),
+      compression === undefined ? new PassThrough({ highWaterMark: CHUNK_BYTES }) : createCompressor(compression, level),
+      async function* hashBlob(chunks: AsyncIterable<Buffer>) {
+        for await (const chunk of chunks) {
+          blob.update(chunk)
           yield chunk
-        } else result.diffId = checkedDiffId(chunk, tar, input)
-      }
-    },
-    compression === undefined ? new PassThrough({ highWaterMark: CHUNK_BYTES }) : createCompressor(compression, level),
-    async function* hashBlob(chunks: AsyncIterable<Buffer>) {
-      for await (const chunk of chunks) {
-        blob.update(chunk)
-        yield chunk
-      }
-    },
-    typeof target === 'number' ? createWriteStream('', { fd: target }) : createWriteStream(target, { mode: 0o600 }),
-    { signal },
-  )
-  const { diffId } = result
-  if (diffId === undefined) throw corrupt(directory, 'its side file has no end')
-  return { diffId, size: tar.size, blobDigest: blob.finish(), blobSize: blob.size }
+        }
+      },
+      typeof target === 'number' ? createWriteStream('', { fd: target }) : createWriteStream(target, { mode: 0o600 }),
+      { signal },
+    )
+  } catch (error) {
+    signal.throwIfAborted()
+    throw error
+  }
+  return { diffId: tar.diffId as Digest, size: tar.size as number, blobDigest: blob.finish(), blobSize: blob.size }
+}
+
+/** The tar in large chunks, hashed; what it turned out to be goes into `tar` once it is proven. */
+async function* layerTarChunks(
+  input: WriteLayerTarInput,
+  tar: { diffId?: Digest; size?: number },
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const { directory } = input
+  const meter = new ContentMeter({ digest: undefined, size: undefined, what: 'uncompressed layer' })
+  let end: EndOfTar | undefined
+  for await (const piece of layerTarPieces(directory, signal)) {
+    if (!Buffer.isBuffer(piece)) end = piece
+    else {
+      meter.update(piece)
+      yield piece
+    }
+  }
+  if (end === undefined) throw corrupt(directory, 'its side file has no end')
+  const diffId = meter.finish()
+  const expected = input.diffId ?? end.diffId
+  if (meter.size !== end.size || diffId !== end.diffId || diffId !== expected)
+    throw corrupt(directory, `its tar has diff ID ${diffId}, not ${expected}`)
+  Object.assign(tar, { diffId, size: meter.size })
 }
 
 interface EndOfTar {
@@ -70,16 +89,8 @@ interface EndOfTar {
   readonly diffId: Digest
 }
 
-function checkedDiffId(end: EndOfTar, tar: ContentMeter, { directory, diffId = end.diffId }: WriteLayerTarInput): Digest {
-  const size = tar.size
-  const actual = tar.finish()
-  if (size !== end.size || actual !== end.diffId || actual !== diffId)
-    throw corrupt(directory, `its tar has diff ID ${actual}, not ${diffId}`)
-  return actual
-}
-
-/** The tar in large chunks (most of its pieces have a few hundred bytes), then what it should have been. */
-async function* layerTarChunks(directory: string, signal: AbortSignal): AsyncGenerator<Buffer | EndOfTar> {
+/** The bytes of the tar in large buffers (most records have a few hundred), then what they should have been. */
+async function* layerTarPieces(directory: string, signal: AbortSignal): AsyncGenerator<Buffer | EndOfTar> {
   const replaced = replacedPayloads(directory)
   let chunk = Buffer.allocUnsafe(CHUNK_BYTES)
   let filled = 0

@@ -71,23 +71,31 @@ const CONTENT_ERRORS: ReadonlySet<string | undefined> = new Set([
  * ERR_DIGEST_MISMATCH | ERR_SIZE_MISMATCH | ERR_NO_SPACE | ERR_PERMISSION | ERR_ROOTLESS_SETUP
  */
 export async function unpackLayer(input: UnpackLayerInput, context: JobContext<UnpackLayerProgress>): Promise<UnpackedLayer> {
-  const { directory, xattrPrefix } = input
+  const { directory } = input
   context.signal.throwIfAborted()
   mkdirSync(directory, { mode: 0o700 })
   try {
     chmodSync(directory, 0o700)
     const source = openSource(input.source.path, context.signal)
-    const sink = new LayerSink({ directory, xattrPrefix, limits: { ...DEFAULT_LIMITS, ...input.limits } })
     try {
-      return await unpackInto({ source, sink }, input, context)
+      return await unpackFrom(source, input, context)
     } finally {
-      sink.closeAll()
       await closeSource(source)
     }
   } catch (error) {
     removeTree({ paths: [directory] })
     context.signal.throwIfAborted()
     throw error
+  }
+}
+
+async function unpackFrom(source: Readable, input: UnpackLayerInput, context: JobContext<UnpackLayerProgress>): Promise<UnpackedLayer> {
+  const { directory, xattrPrefix } = input
+  const sink = new LayerSink({ directory, xattrPrefix, limits: { ...DEFAULT_LIMITS, ...input.limits } })
+  try {
+    return await unpackInto({ source, sink }, input, context)
+  } finally {
+    sink.closeAll()
   }
 }
 

@@ -11,17 +11,18 @@ const CHUNK_BYTES = 1024 * 1024
  */
 export function openSource(path: string, signal: AbortSignal): Readable {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  if (!fstatSync(fd).isFIFO()) return addAbortSignal(signal, createReadStream(path, { fd, highWaterMark: CHUNK_BYTES }))
-  growPipe(fd, CHUNK_BYTES)
-  return addAbortSignal(signal, new Socket({ fd, readable: true, writable: false }))
+  const isFifo = fstatSync(fd).isFIFO()
+  if (isFifo) growPipe(fd, CHUNK_BYTES)
+  const source = isFifo ? new Socket({ fd, readable: true, writable: false }) : createReadStream(path, { fd, highWaterMark: CHUNK_BYTES })
+  // Whoever reads gets the error; this is for the one that Node emits when an iteration is left early.
+  source.on('error', () => {})
+  return addAbortSignal(signal, source)
 }
 
 /** Closes a source in whatever state it is, and waits until its descriptor is gone. */
 export async function closeSource(source: Readable): Promise<void> {
   if (source.closed) return
   const closed = new Promise((resolve) => source.once('close', resolve))
-  // Node tells of an iteration that was left early.
-  source.on('error', () => {})
   source.destroy()
   await closed
 }

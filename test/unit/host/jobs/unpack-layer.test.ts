@@ -93,6 +93,57 @@ describe('unpackLayer', () => {
   })
 })
 
+describe('inside a user namespace', () => {
+  const MODULE = new URL('../../../../src/host/jobs/unpack-layer.ts', import.meta.url).href
+
+  /** Runs the job as root of a new user namespace that maps root only. */
+  function unpackAsNamespaceRoot(blob: Buffer, name: string): { directory: string; outcome: Record<string, unknown> } {
+    const source = join(bench.path, `${name}.blob`)
+    const directory = join(bench.path, name)
+    writeFileSync(source, blob)
+    const input = { source: { path: source }, directory, xattrPrefix: 'user' }
+    const program = `
+      import { unpackLayer } from ${JSON.stringify(MODULE)}
+      const context = { signal: new AbortController().signal, report() {} }
+      const outcome = await unpackLayer(${JSON.stringify(input)}, context).catch(({ code, details }) => ({ code, details }))
+      console.log(JSON.stringify(outcome))`
+    const output = execFileSync('unshare', ['-r', process.execPath, '--input-type=module', '-e', program], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    })
+    return { directory, outcome: JSON.parse(output) as Record<string, unknown> }
+  }
+
+  test('whiteouts and opaque marks work, devices are left out and still come back in the tar', async () => {
+    const blob = tar(
+      { name: '.wh.gone' },
+      directory('d/'),
+      { name: 'd/.wh..wh..opq' },
+      { name: 'null', type: '3', major: 1, minor: 3 },
+      { name: 'zero', type: '1', linkName: 'null' },
+      { name: 'fifo', type: '6' },
+      {
+        name: 'x',
+        mode: 0o4755,
+        content: 'x',
+        pax: [['SCHILY.xattr.security.capability', Buffer.from('0100000200200000000000000000000000000000', 'hex')]],
+      },
+    )
+    const { directory: path, outcome } = unpackAsNamespaceRoot(blob, 'rootless')
+    expect(outcome).toMatchObject({ skippedDevices: 1, ignoredXattrs: 0, entries: 7 })
+    expect(treeNames(join(path, 'fs'))).toEqual(['d', 'fifo', 'gone', 'x'])
+    expect(isWhiteout(join(path, 'fs/gone'))).toBe(true)
+    expect(opaque(join(path, 'fs/d'), 'user')).toBe('y')
+    expect((await bench.tarOf(path)).equals(blob)).toBe(true)
+  })
+
+  test('an owner that the namespace does not have is named', () => {
+    const { directory: path, outcome } = unpackAsNamespaceRoot(tar({ name: 'x', uid: 1234 }), 'unmapped')
+    expect(outcome).toMatchObject({ code: 'ERR_ROOTLESS_SETUP', details: { uid: 1234, entry: 'x' } })
+    expect(existsSync(path)).toBe(false)
+  })
+})
+
 describe('attributes', () => {
   test('owner, mode, setuid and times to the nanosecond', async () => {
     const layer = await bench.unpack(
