@@ -1,2 +1,46 @@
+export type {
+  BindMountOptions,
+  CreateContainerOptions,
+  DeviceOptions,
+  Duration,
+  HealthcheckOptions,
+  IdRange,
+  IsolationOptions,
+  MountFlag,
+  MountOptions,
+  NamespaceMode,
+  NetworkOption,
+  ProcessOptions,
+  ResourceOptions,
+  SecurityOptions,
+  Size,
+  TmpfsMountOptions,
+  UlimitValue,
+  UserNamespaceOption,
+  VolumeMountOptions,
+} from './bundle/container-options.ts'
+export { type AbortOptions, Container, EphemeralContainer } from './container/container.ts'
+export { type ContainerSpec, Containers } from './container/containers.ts'
+export type { ExecOptions, ExecResult, OutputEncoding, SpawnOptions } from './container/exec.ts'
+export type { ContainerInfo, ContainerSummary, ListContainersOptions } from './container/inspect.ts'
+export type { LogEntry, LogOptions } from './container/logs.ts'
+export { ContainerProcess, type ProcessExit } from './container/process.ts'
+export type { RemoveOptions } from './container/remove.ts'
+export type { RunOptions, RunResult } from './container/run.ts'
+export type { ContainerStats, StatsOptions } from './container/stats.ts'
+export type { StopOptions } from './container/stop.ts'
+export type { ExitStatus } from './container/wait.ts'
 export { ERROR_KINDS, type PodlibErrorCode, type PodlibErrorKind } from './errors/codes.ts'
 export { type ErrorDetails, type FailedProgram, isPodlibError, PodlibError, type PodlibErrorOptions } from './errors/errors.ts'
+export type { PodlibEvent } from './events/event.ts'
+export type { EventFilter, EventQuery } from './events/event-log.ts'
+export { Image } from './image/image.ts'
+export { type FindImageOptions, Images } from './image/images.ts'
+export type { ImageInfo, ImageSummary } from './image/inspect.ts'
+export type { PullOptions, PullProgress } from './image/pull.ts'
+export type { RemovedImage, RemoveImageOptions } from './image/remove.ts'
+export type { RuntimeOptions } from './options.ts'
+export { Runtime, type RuntimeInfo } from './runtime.ts'
+export type { Digest } from './spec/digest.ts'
+export type { Platform } from './spec/platform.ts'
+export type { Operation } from './util/operation.ts'

@@ -4,12 +4,14 @@ import { generateSpec } from '../bundle/generate.ts'
 import type { Identity } from '../bundle/host-facts.ts'
 import { resolveUser, USER_FILE_MAX_BYTES } from '../bundle/users.ts'
 import { serializeSpec } from '../bundle/write.ts'
-import type { Context, StoredContainer } from '../lifecycle/context.ts'
+import type { Context, Machine, StoredContainer } from '../lifecycle/context.ts'
 import type { ContainerSession } from '../lifecycle/with-container.ts'
+import type { SeccompProfile } from '../spec/seccomp-profile.ts'
 import type { RuntimeSpec } from '../spec/runtime.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { undoInit } from './cleanup.ts'
 import { writeContainerFiles } from './files.ts'
+import { readSeccompProfile } from './seccomp-file.ts'
 
 /**
  * Makes a container ready to start: root file system, user, bundle, and the OCI runtime's `create` under a monitor.
@@ -37,7 +39,8 @@ export async function initContainer(context: Context, session: ContainerSession)
       stdin: stored.config.process.stdin,
       exitCommand: [...context.exitCommand, row.id],
     })
-    await session.apply({ type: 'initialized', bootId: context.bootId, ...created }, { announce: 'init' })
+    const { pid, monitorPid, pidStartTime = 0, monitorStartTime = 0 } = created
+    await session.apply({ type: 'initialized', bootId: context.bootId, pid, pidStartTime, monitorPid, monitorStartTime }, { announce: 'init' })
   } catch (error) {
     await undoInit(context, session).catch(() => {})
     throw error
@@ -58,10 +61,15 @@ export async function prepareBundle(context: Context, row: ContainerRow, { confi
     facts: machine.facts,
     identity,
     files,
-    ...(machine.seccompProfile && { seccompProfile: machine.seccompProfile }),
+    ...seccompProfile(config.security.seccomp, machine),
     cgroupsPath: machine.facts.cgroupControllers.length > 0 ? cgroupPath(context, config.cgroupParent, row.id) : '',
   })
   return spec
+}
+
+function seccompProfile(seccomp: string, machine: Machine): { seccompProfile?: SeccompProfile } {
+  if (seccomp.startsWith('/')) return { seccompProfile: readSeccompProfile(seccomp) }
+  return machine.seccompProfile ? { seccompProfile: machine.seccompProfile } : {}
 }
 
 export function cgroupPath(context: Context, parent: string | null, id: string): string {

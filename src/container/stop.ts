@@ -22,13 +22,13 @@ const SIGKILL = 9
  */
 export async function stopContainer(context: Context, id: string, options: StopOptions = {}): Promise<void> {
   await context.exits.start()
-  const asked = await withContainer(context, id, (session) => askToStop(context, session, options.timeoutMs), options)
+  const asked = await withContainer(context, id, (session) => askToStop(context, session, options.timeoutMs), { signal: options.signal })
   if (asked === undefined) return
   if (!(await endsWithin(context, asked.row, asked.timeoutMs, options.signal))) {
     await killNow(context, id, options.signal)
     if (!(await endsWithin(context, asked.row, KILL_TIMEOUT_MS, options.signal))) throw unkillable(asked.row)
   }
-  await withContainer(context, id, (session) => cleanupContainer(context, session), options).catch(ignoreRemoved)
+  await withContainer(context, id, (session) => cleanupContainer(context, session), { signal: options.signal }).catch(ignoreRemoved)
 }
 
 async function askToStop(

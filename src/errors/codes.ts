@@ -109,6 +109,8 @@ export const ERROR_KINDS = {
   ERR_EVENTS_TRIMMED: 'not-found',
   ERR_EXEC_NOT_FOUND: 'not-found',
   ERR_EXEC_TIMEOUT: 'timeout',
+  ERR_EXEC_KILLED: 'invalid-state',
+  ERR_OUTPUT_TOO_LARGE: 'invalid-argument',
   // OCI runtime, monitor, hooks
   ERR_OCI_RUNTIME: 'internal',
   ERR_OCI_RUNTIME_PERMISSION: 'denied',

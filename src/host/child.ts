@@ -15,7 +15,7 @@ const LAZY_MS = 1_000
 const awaited = new Map<number, (status: WaitStatus) => void>()
 const left = new Set<number>()
 let heartbeat: NodeJS.Timeout | undefined
-let lazy: NodeJS.Timeout | undefined
+let lazyPlanned = false
 let listening = false
 
 /** Starts a program and waits for its end. */
@@ -53,11 +53,13 @@ function reap(): void {
     clearInterval(heartbeat)
     heartbeat = undefined
   }
-  if (left.size > 0) lazy ??= setTimeout(reapLeft, LAZY_MS).unref()
+  if (left.size === 0 || lazyPlanned) return
+  lazyPlanned = true
+  setTimeout(reapLeft, LAZY_MS).unref()
 }
 
 function reapLeft(): void {
-  lazy = undefined
+  lazyPlanned = false
   for (const pid of left) {
     if (waitpid(pid) !== undefined) left.delete(pid)
   }

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, rmSync } from 'node:fs'
 import { Socket } from 'node:net'
-import type { Writable } from 'node:stream'
+import { Writable } from 'node:stream'
 import { growPipe, mkfifo } from './sys/libc.ts'
 
 /** A FIFO that the application writes and a job of the worker reads. */
@@ -23,14 +23,22 @@ export function openFeed(path: string): Feed {
   const placeholder = openSync(path, O_RDONLY | O_NONBLOCK)
   const fd = openSync(path, O_WRONLY | O_NONBLOCK)
   growPipe(fd, PIPE_BYTES)
-  const stream = new Socket({ fd, readable: false, writable: true, allowHalfOpen: true })
+  const socket = new Socket({ fd, readable: false, writable: true, allowHalfOpen: true })
+  // A socket is a duplex, whose end a pipeline would wait for on both sides.
+  const stream = new Writable({
+    highWaterMark: PIPE_BYTES,
+    write: (chunk, _encoding, done) => socket.write(chunk, done),
+    // The reader's end of file is the close: a FIFO cannot be shut down on one side like a socket.
+    final: (done) => void socket.once('close', () => done()).end(() => socket.destroy()),
+  })
   // Whoever pipes into it hears of errors; after that nobody listens any more.
-  stream.on('error', () => {})
+  for (const one of [socket, stream]) one.on('error', () => {})
   return {
     path,
     stream,
     close() {
       stream.destroy()
+      socket.destroy()
       closeSync(placeholder)
       rmSync(path, { force: true })
     },

@@ -61,7 +61,4 @@ export interface HostFacts {
   /** The IDs that exist for containers; one range of all IDs when nothing is mapped. */
   readonly uids: readonly IdRange[]
   readonly gids: readonly IdRange[]
-  /** Whether device nodes can be made, `sysfs` be mounted freshly, cgroups be written. */
-  readonly ownsDevices: boolean
-  readonly ownsCgroups: boolean
 }

@@ -6,4 +6,4 @@ export interface JobContext<Progress = never> {
 }
 
 /** A job: plain values in, plain values out, nothing kept between calls. */
-export type Job = (input: never, context: JobContext<never>) => unknown
+export type Job = (input: never, context: JobContext<unknown>) => unknown

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import { errorCode, errorMessage, PodlibError } from '../errors/errors.ts'
 import type { IdRange } from './host.ts'
 import { parseIdMap, rootlessMapping, subordinateRanges } from './id-map.ts'
-import { processStartTime } from './proc.ts'
+import { isSameProcess, readProcess } from './proc.ts'
 
 /**
  * A user and mount namespace for one unprivileged user, kept by a *pause process* that does nothing.
@@ -28,7 +28,7 @@ export interface UserNamespaceOptions {
 
 interface PauseRecord {
   readonly pid: number
-  readonly startTime: string
+  readonly startTime: number
 }
 
 const run = promisify(execFile)
@@ -53,7 +53,7 @@ export function endUserNamespace(runRoot: string): void {
 function findPause(runRoot: string): number | undefined {
   try {
     const { pid, startTime } = JSON.parse(readFileSync(recordPath(runRoot), 'utf8')) as PauseRecord
-    return processStartTime(pid) === startTime ? pid : undefined
+    return isSameProcess(pid, startTime) ? pid : undefined
   } catch (error) {
     if (errorCode(error) === 'ENOENT') return undefined
     throw setupError(`cannot read the record of the pause process ${recordPath(runRoot)}: ${errorMessage(error)}; remove the file`)
@@ -71,7 +71,7 @@ async function startPause(options: UserNamespaceOptions): Promise<number> {
   try {
     const pid = await enteredNamespace(child)
     await writeMaps(pid, options)
-    const record: PauseRecord = { pid, startTime: processStartTime(pid) ?? '' }
+    const record: PauseRecord = { pid, startTime: readProcess(pid)?.startTime ?? 0 }
     writeFileSync(`${recordPath(options.runRoot)}.new`, JSON.stringify(record), { mode: 0o600 })
     renameSync(`${recordPath(options.runRoot)}.new`, recordPath(options.runRoot))
     child.stderr?.destroy()

@@ -128,15 +128,17 @@ export class WorkerClient {
   #rest(): void {
     this.#child.unref()
     this.#child.channel?.unref()
-    unrefStream(this.#child.stderr)
+    hold(this.#child.stderr, 'unref')
   }
 
   #work(): void {
     this.#child.ref()
     this.#child.channel?.ref()
+    hold(this.#child.stderr, 'ref')
   }
 }
 
-function unrefStream(stream: unknown): void {
-  ;(stream as { unref?: () => void } | null)?.unref?.()
+/** A child's stream is a socket, which Node's types do not say. */
+function hold(stream: unknown, how: 'ref' | 'unref'): void {
+  ;(stream as { ref(): void; unref(): void } | null)?.[how]()
 }

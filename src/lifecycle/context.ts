@@ -2,6 +2,7 @@ import type { ConfigDefaults } from '../bundle/config-defaults.ts'
 import type { ContainerConfig } from '../bundle/container-config.ts'
 import type { HostFacts } from '../bundle/host-facts.ts'
 import type { EventLog } from '../events/event-log.ts'
+import type { CgroupLayout } from '../host/cgroup.ts'
 import type { Host } from '../host/host.ts'
 import type { Locks } from '../lock/locks.ts'
 import type { LogDriver } from '../log/log-driver.ts'
@@ -48,11 +49,14 @@ export interface Context {
   /** This process, as the owner of what must not outlive it. */
   readonly owner: { readonly pid: number; readonly startTime: number }
   readonly background: BackgroundWork
+  /** Containers whose end a running verb attends to itself. */
+  readonly claims: Set<string>
 }
 
 /** Facts about the machine that a bundle is generated from; looked up once a runtime. */
 export interface Machine {
   readonly facts: HostFacts
+  readonly cgroups: CgroupLayout
   readonly seccompProfile: SeccompProfile | undefined
 }
 

@@ -16,7 +16,7 @@ export async function gatherEvidence(context: Context, row: ContainerRow): Promi
   const now = Date.now()
   if (!sameBoot || !expectsProcess(row.status)) return { sameBoot, now, ...NOTHING_EXPECTED }
   const monitor = await context.monitor()
-  const record = (): ExitFacts | undefined => (row.attached ? undefined : monitor.exitRecord(row.id))
+  const record = () => (row.attached ? undefined : monitor.exitRecord(row.id))
   const exit = record()
   if (exit) return { sameBoot, now, exit, processAlive: false }
   if (processAlive(row)) return { sameBoot, now, exit: undefined, processAlive: true }

@@ -1,4 +1,8 @@
 import { isSameProcess } from '../host/proc.ts'
+import type { ContainerRow } from '../state/container-row.ts'
+import { getContainer } from '../state/container-table.ts'
+import type { Database } from '../state/database.ts'
+import { expectsProcess } from './reconcile.ts'
 import type { Monitor } from '../monitor/monitor.ts'
 
 /** Tells when containers end. */
@@ -13,23 +17,20 @@ export interface ExitWatch {
   close(): void
 }
 
-export interface WatchedContainer {
-  readonly id: string
-  readonly pid: number | null
-  readonly pidStartTime: number | null
-}
+export type WatchedContainer = Pick<ContainerRow, 'id' | 'pid' | 'pidStartTime' | 'attached'>
 
-/** For containers whose monitor is gone: how often a process is looked at that nobody else watches. */
-const POLL_MS = 250
+/** How often a container is looked at that leaves no record: its monitor was killed, or it never had one. */
+const POLL_MS = 100
 
 export interface ExitWatchOptions {
+  readonly db: Database
   readonly monitor: () => Promise<Monitor>
   /** Called with the id of every container that leaves an exit record while watching. */
   readonly onExit: (containerId: string) => void
 }
 
 /** One directory watch for all containers; nothing of it keeps the application's event loop alive unless somebody waits. */
-export function createExitWatch({ monitor, onExit }: ExitWatchOptions): ExitWatch {
+export function createExitWatch({ db, monitor, onExit }: ExitWatchOptions): ExitWatch {
   const waiting = new Map<string, Set<() => void>>()
   let stop: (() => void) | undefined
   let starting: Promise<void> | undefined
@@ -54,7 +55,7 @@ export function createExitWatch({ monitor, onExit }: ExitWatchOptions): ExitWatc
       starting ??= watch()
       await starting
       const hasRecord = async () => (await monitor()).exitRecord(container.id) !== undefined
-      const isGone = () => container.pid !== null && !isSameProcess(container.pid, container.pidStartTime ?? 0)
+      const isGone = () => (container.attached ? hasEnded(db, container.id) : container.pid !== null && !isSameProcess(container.pid, container.pidStartTime ?? 0))
       await new Promise<void>((resolve, reject) => {
         const wakers = waiting.get(container.id) ?? new Set()
         waiting.set(container.id, wakers)
@@ -80,4 +81,10 @@ export function createExitWatch({ monitor, onExit }: ExitWatchOptions): ExitWatc
       stop?.()
     },
   }
+}
+
+/** A container without a monitor ends when the verb that runs it says so, in its row. */
+function hasEnded(db: Database, id: string): boolean {
+  const row = getContainer(db, id)
+  return row === undefined || !expectsProcess(row.status)
 }

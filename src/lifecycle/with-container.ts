@@ -1,3 +1,4 @@
+import { putExitRecord } from '../state/exit-record-table.ts'
 import { PodlibError } from '../errors/errors.ts'
 import type { EventAction, EventDraft } from '../events/event.ts'
 import type { LockOptions } from '../lock/locks.ts'
@@ -42,6 +43,7 @@ export class ContainerSession {
     this.#row = await db.transaction(
       () => {
         const row = setContainerState(db, this.#row.id, decided)
+        if (event.type === 'exited') putExitRecord(db, { containerId: row.id, exitCode: event.exitCode, exitSignal: event.exitSignal, oomKilled: event.oomKilled, finishedAt: event.finishedAt })
         if (options.announce) this.#announce(options.announce, row)
         return row
       },

@@ -30,6 +30,8 @@ export interface StorageDriver {
   removeLayer(diffId: Digest): Promise<void>
   sync(): Promise<void>
   mount(request: MountRequest): Promise<ContainerRootfs>
+  /** Where the root file system of a mounted container is. */
+  rootfs(containerId: string): ContainerRootfs
   unmount(containerId: string): Promise<void>
   removeContainer(containerId: string): Promise<void>
   /** Deletes staged layers whose process is gone. */

@@ -112,7 +112,5 @@ async function runGpg(
 }
 
 function toBuffer(value: unknown): Buffer {
-  return value instanceof Uint8Array || ArrayBuffer.isView(value)
-    ? Buffer.from(value.buffer, value.byteOffset, value.byteLength)
-    : Buffer.alloc(0)
+  return ArrayBuffer.isView(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : Buffer.alloc(0)
 }

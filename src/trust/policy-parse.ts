@@ -33,7 +33,7 @@ const SCOPELESS: ReadonlySet<string> = new Set(['docker-archive', 'tarball'])
  */
 export function parsePolicy(document: string | Uint8Array | object, source = 'the policy object'): Policy {
   try {
-    const isText = typeof document === 'string' || document instanceof Uint8Array
+    const isText = typeof document === 'string' || ArrayBuffer.isView(document)
     return readPolicy(isText ? parseJson(document, 'policy') : document, source)
   } catch (error) {
     if (!isRejection(error)) throw error

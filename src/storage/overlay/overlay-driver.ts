@@ -82,9 +82,10 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
       return { path: target }
     },
 
+    rootfs: (containerId) => ({ path: join(mounts, containerId) }),
+
     async unmount(containerId) {
-      const target = join(mounts, containerId)
-      await host.run('unmount', { targets: [target] })
+      await host.run('unmount', { targets: [join(mounts, containerId)] })
     },
 
     async removeContainer(containerId) {

@@ -1,0 +1,159 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { generateExecProcess } from '../bundle/process.ts'
+import { PodlibError } from '../errors/errors.ts'
+import type { Context, StoredContainer } from '../lifecycle/context.ts'
+import type { ContainerRow } from '../state/container-row.ts'
+import { getContainer, getContainerConfig } from '../state/container-table.ts'
+import { parseDuration } from '../util/quantity.ts'
+import { identify } from './init.ts'
+import { collectOutput, DEFAULT_MAX_OUTPUT_BYTES, drained } from './output.ts'
+import { ContainerProcess } from './process.ts'
+
+/** What a further process in a container gets. @public */
+export interface SpawnOptions {
+  /** Added to, and winning over, the container's. @defaultValue \{\} */
+  readonly env?: Readonly<Record<string, string>>
+  /** Absolute working directory. @defaultValue the container's */
+  readonly cwd?: string
+  /** `name`, `uid`, `name:group` or `uid:gid`. @defaultValue the container's */
+  readonly user?: string
+  /** All capabilities of the host. @defaultValue false */
+  readonly privileged?: boolean
+  /** `'pipe'` gives a stream, `'ignore'` is /dev/null. @defaultValue 'ignore' */
+  readonly stdin?: 'pipe' | 'ignore'
+  /** @defaultValue 'pipe' */
+  readonly stdout?: 'pipe' | 'ignore'
+  /** @defaultValue 'pipe' */
+  readonly stderr?: 'pipe' | 'ignore'
+  /** Kills the process and all that it started after this time. @defaultValue never */
+  readonly timeout?: number | string
+  /** Kills the process and all that it started. */
+  readonly signal?: AbortSignal
+}
+
+/** @public */
+export interface ExecOptions<Encoding extends OutputEncoding = 'utf8'> extends Omit<SpawnOptions, 'stdin' | 'stdout' | 'stderr'> {
+  /** What it reads from standard input. @defaultValue nothing */
+  readonly input?: string | Uint8Array
+  /** `'buffer'` gives bytes as they came. @defaultValue 'utf8' */
+  readonly encoding?: Encoding
+  /** Most that is kept of each stream; more is an error. @defaultValue 64 MiB */
+  readonly maxOutputBytes?: number
+}
+
+/** @public */
+export type OutputEncoding = 'utf8' | 'buffer'
+
+/** What a process said and how it ended. A code other than 0 is no error. @public */
+export interface ExecResult<Encoding extends OutputEncoding = 'utf8'> {
+  readonly exitCode: number
+  /** Name of the signal that ended it, `SIGKILL`. */
+  readonly signal: string | null
+  readonly stdout: Encoding extends 'buffer' ? Buffer : string
+  readonly stderr: Encoding extends 'buffer' ? Buffer : string
+}
+
+/** Starts a process in a running container; its streams lead straight to this program. */
+export async function spawnInContainer(context: Context, id: string, argv: readonly string[], options: SpawnOptions = {}): Promise<ContainerProcess> {
+  const { row, stored } = runningContainer(context, id)
+  const [runtime, machine] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.machine()])
+  const user = options.user ?? stored.config.process.user
+  const storage = await context.storage()
+  const identity = await identify(context, { user, groups: options.user === undefined ? stored.config.process.groups : [] }, storage.rootfs(id).path)
+  const process = generateExecProcess({
+    config: stored.config,
+    identity,
+    facts: machine.facts,
+    options: {
+      args: argv,
+      env: Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`),
+      ...(options.cwd !== undefined && { cwd: options.cwd }),
+      privileged: options.privileged ?? false,
+    },
+  })
+  mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })
+  const execId = randomBytes(16).toString('hex')
+  const killer = new AbortController()
+  const attached = await runtime.exec({
+    id,
+    process,
+    ioDirectory: context.paths.io,
+    stdin: options.stdin ?? 'ignore',
+    stdout: options.stdout ?? 'pipe',
+    stderr: options.stderr ?? 'pipe',
+    timeoutMs: options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout'),
+    signal: options.signal ? AbortSignal.any([options.signal, killer.signal]) : killer.signal,
+  })
+  const started = new ContainerProcess(attached, killer)
+  announce(context, { row, execId, argv, exited: started.exited })
+  return started
+}
+
+/** Runs a process to its end and collects what it said. */
+export async function execInContainer<Encoding extends OutputEncoding>(
+  context: Context,
+  id: string,
+  argv: readonly string[],
+  options: ExecOptions<Encoding> = {},
+): Promise<ExecResult<Encoding>> {
+  const process = await spawnInContainer(context, id, argv, { ...options, stdin: options.input === undefined ? 'ignore' : 'pipe' })
+  return collectProcess(process, options)
+}
+
+/** Feeds a process its input, reads its output, and waits for its end. */
+export async function collectProcess<Encoding extends OutputEncoding>(
+  process: ContainerProcess,
+  options: Pick<ExecOptions<Encoding>, 'input' | 'encoding' | 'maxOutputBytes'>,
+): Promise<ExecResult<Encoding>> {
+  const { input, encoding, maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES } = options
+  const [stdout, stderr] = [collectOutput(process.stdout, maxOutputBytes, 'standard output'), collectOutput(process.stderr, maxOutputBytes, 'standard error')]
+  // A program may end without reading its input: that is its business.
+  process.stdin?.on('error', () => {})
+  process.stdin?.end(input)
+  try {
+    const exit = await Promise.race([process.exited, failureOf(stdout.done), failureOf(stderr.done)])
+    await drained([stdout, stderr])
+    const text = (bytes: Buffer) => (encoding === 'buffer' ? bytes : bytes.toString('utf8'))
+    return { exitCode: exit.exitCode, signal: exit.signal, stdout: text(stdout.bytes()), stderr: text(stderr.bytes()) } as ExecResult<Encoding>
+  } catch (error) {
+    await process.kill()
+    throw error
+  } finally {
+    process.stdout?.destroy()
+    process.stderr?.destroy()
+    process.stdin?.destroy()
+  }
+}
+
+/** Never resolves: it is there to be raced against. */
+function failureOf(work: Promise<unknown>): Promise<never> {
+  return new Promise((_, reject) => work.catch(reject))
+}
+
+function runningContainer(context: Context, id: string): { row: ContainerRow; stored: StoredContainer } {
+  const row = getContainer(context.db, id)
+  if (row === undefined) throw new PodlibError('ERR_CONTAINER_NOT_FOUND', `container ${id.slice(0, 12)} was removed`, { details: { id } })
+  if (row.status !== 'running') {
+    throw new PodlibError('ERR_CONTAINER_STATE', `cannot run a process in container ${id.slice(0, 12)}: its status is ${row.status}`, { details: { id, status: row.status } })
+  }
+  return { row, stored: getContainerConfig(context.db, id) as StoredContainer }
+}
+
+interface Announcement {
+  readonly row: ContainerRow
+  readonly execId: string
+  readonly argv: readonly string[]
+  readonly exited: ContainerProcess['exited']
+}
+
+/** Events of an exec are told behind its back: nobody waits for a database because of them. */
+function announce(context: Context, { row, execId, argv, exited }: Announcement): void {
+  const subject = { type: 'container', id: row.id, name: row.name } as const
+  const publish = async () => {
+    await context.events.publish({ ...subject, action: 'exec', attributes: { execId, command: [...argv] } })
+    const { exitCode } = await exited
+    await context.events.publish({ ...subject, action: 'exec_died', attributes: { execId, exitCode } })
+  }
+  context.background.add(publish().catch(() => {}))
+}

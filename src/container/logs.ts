@@ -1,0 +1,51 @@
+import { PodlibError } from '../errors/errors.ts'
+import type { Context, StoredContainer } from '../lifecycle/context.ts'
+import { expectsProcess } from '../lifecycle/reconcile.ts'
+import type { LogRecord } from '../log/log-driver.ts'
+import { getContainer, getContainerConfig } from '../state/container-table.ts'
+import { DEFAULT_MAX_OUTPUT_BYTES } from './output.ts'
+
+/** One line of output, without its line end. @public */
+export type LogEntry = LogRecord
+
+/** @public */
+export interface LogOptions {
+  /** Goes on with what the container writes until it ends. @defaultValue false */
+  readonly follow?: boolean
+  /** Only the last so many lines. @defaultValue all */
+  readonly tail?: number
+  /** Only lines written from then on. */
+  readonly since?: Date
+  /** Only lines written until then. */
+  readonly until?: Date
+  /** Ends the iteration with the signal's reason. */
+  readonly signal?: AbortSignal
+}
+
+/** Reads the log of a container, also of one that has ended. @throws ERR_CONTAINER_NO_LOGS */
+export async function* readLogs(context: Context, id: string, options: LogOptions = {}): AsyncGenerator<LogEntry> {
+  const row = getContainer(context.db, id)
+  if (row === undefined) throw new PodlibError('ERR_CONTAINER_NOT_FOUND', `container ${id.slice(0, 12)} was removed`, { details: { id } })
+  const { config } = getContainerConfig(context.db, id) as StoredContainer
+  if (row.attached) throw new PodlibError('ERR_CONTAINER_NO_LOGS', `container ${id.slice(0, 12)} keeps no log: its output goes to the program that runs it`, { details: { id } })
+  const left = new AbortController()
+  const following = options.follow === true && expectsProcess(row.status)
+  const exited = following ? context.exits.ended(row, left.signal).catch(() => {}) : Promise.resolve()
+  try {
+    yield* context.logDriver(config.log.driver).read({ ...options, path: context.paths.log(id), exited })
+  } finally {
+    left.abort()
+  }
+}
+
+/** Everything that a container wrote, by stream. @throws ERR_OUTPUT_TOO_LARGE */
+export async function readAllLogs(context: Context, id: string, maxBytes = DEFAULT_MAX_OUTPUT_BYTES): Promise<{ stdout: Buffer; stderr: Buffer }> {
+  const parts = { stdout: [] as string[], stderr: [] as string[] }
+  let size = 0
+  for await (const { stream, text, partial } of readLogs(context, id)) {
+    size += text.length
+    if (size > maxBytes) throw new PodlibError('ERR_OUTPUT_TOO_LARGE', `the log is more than ${maxBytes} bytes; raise maxOutputBytes`, { details: { maxBytes } })
+    parts[stream].push(partial ? text : `${text}\n`)
+  }
+  return { stdout: Buffer.from(parts.stdout.join('')), stderr: Buffer.from(parts.stderr.join('')) }
+}

@@ -1,0 +1,151 @@
+import { mkdirSync } from 'node:fs'
+import type { CreateContainerOptions } from '../bundle/container-options.ts'
+import { PodlibError } from '../errors/errors.ts'
+import { cgroupDirectory } from '../host/cgroup.ts'
+import type { AttachedProcess } from '../host/attached-process.ts'
+import type { RunAttachedOutput } from '../host/jobs/run-attached.ts'
+import type { Context, StoredContainer } from '../lifecycle/context.ts'
+import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
+import type { ContainerRow } from '../state/container-row.ts'
+import { parseDuration } from '../util/quantity.ts'
+import { cleanupContainer, removeExited } from './cleanup.ts'
+import { type ContainerImage, createContainer } from './create.ts'
+import { collectProcess, type ExecOptions, type ExecResult, type OutputEncoding } from './exec.ts'
+import { cgroupPath, prepareBundle } from './init.ts'
+import { readAllLogs } from './logs.ts'
+import { ContainerProcess } from './process.ts'
+import { removeContainer } from './remove.ts'
+import { startContainer } from './start.ts'
+import { waitForExit } from './wait.ts'
+
+/** @public */
+export interface RunOptions<Encoding extends OutputEncoding = 'utf8'>
+  extends Omit<CreateContainerOptions, 'command' | 'ephemeral' | 'tty' | 'stdin'>,
+    Pick<ExecOptions<Encoding>, 'input' | 'encoding' | 'maxOutputBytes' | 'timeout' | 'signal'> {
+  /**
+   * Run it under a monitor: it then has a log and an exit record of its own, at the price of some milliseconds, and goes on
+   * if this program dies (it is removed all the same when it ends). Without, it is a child of this program. @defaultValue false
+   */
+  readonly monitor?: boolean
+}
+
+/** What a one-shot container said and how it ended. @public */
+export interface RunResult<Encoding extends OutputEncoding = 'utf8'> extends ExecResult<Encoding> {
+  /** The kernel killed something in it for want of memory. */
+  readonly oomKilled: boolean
+}
+
+/** Runs a container to its end and removes it, whatever happens. */
+export async function runOnce<Encoding extends OutputEncoding>(
+  context: Context,
+  image: ContainerImage,
+  argv: readonly string[],
+  options: RunOptions<Encoding> = {},
+): Promise<RunResult<Encoding>> {
+  const { input, encoding, maxOutputBytes, timeout, signal, monitor = false, ...create } = options
+  signal?.throwIfAborted()
+  const io = { ...(input !== undefined && { input }), ...(encoding && { encoding }), ...(maxOutputBytes !== undefined && { maxOutputBytes }) }
+  const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout, 'timeout')
+  const limits = { timeoutMs, signal }
+  const { row, stored } = await createContainer(context, { image, options: { ...create, command: argv, ephemeral: true }, attached: !monitor })
+  return monitor ? runMonitored<Encoding>(context, row, { io, ...limits }) : runAttached<Encoding>(context, { row, stored }, { io, ...limits })
+}
+
+interface RunInput<Encoding extends OutputEncoding> {
+  readonly io: Pick<ExecOptions<Encoding>, 'input' | 'encoding' | 'maxOutputBytes'>
+  readonly timeoutMs: number | undefined
+  readonly signal: AbortSignal | undefined
+}
+
+async function runAttached<Encoding extends OutputEncoding>(
+  context: Context,
+  { row, stored }: { row: ContainerRow; stored: StoredContainer },
+  { io, timeoutMs, signal }: RunInput<Encoding>,
+): Promise<RunResult<Encoding>> {
+  const killer = new AbortController()
+  let ended: RunAttachedOutput | undefined
+  try {
+    const attached = await withContainer(context, row.id, (session) =>
+      startAttached(context, session, {
+        stored,
+        stdin: io.input === undefined ? 'ignore' : 'pipe',
+        timeoutMs,
+        signal: signal ? AbortSignal.any([signal, killer.signal]) : killer.signal,
+      }),
+    )
+    void attached.exited.then((exit) => (ended = exit)).catch(() => {})
+    const result = await collectProcess<Encoding>(new ContainerProcess(attached, killer), io)
+    return { ...result, oomKilled: ended?.oomKilled ?? false }
+  } finally {
+    await withContainer(context, row.id, (session) => finishAttached(context, session, ended))
+  }
+}
+
+interface StartAttachedInput {
+  readonly stored: StoredContainer
+  readonly stdin: 'pipe' | 'ignore'
+  readonly timeoutMs: number | undefined
+  readonly signal: AbortSignal
+}
+
+async function startAttached(context: Context, session: ContainerSession, input: StartAttachedInput): Promise<AttachedProcess<RunAttachedOutput>> {
+  const { stored, stdin, timeoutMs, signal } = input
+  const { row } = session
+  // Written before anything is made on the host: whoever finds this row with its owner gone cleans up.
+  await session.apply({ type: 'ran-attached', at: Date.now(), bootId: context.bootId }, { announce: 'start' })
+  const runtime = await context.ociRuntime(stored.ociRuntime)
+  const spec = await prepareBundle(context, row, stored)
+  mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })
+  const memoryCgroup = await limitedMemoryCgroup(context, row.id, stored)
+  return runtime.run({
+    id: row.id,
+    bundle: context.paths.bundle(row.id),
+    spec: await runtime.prepareSpec(row.id, spec),
+    ioDirectory: context.paths.io,
+    stdin,
+    stdout: 'pipe',
+    stderr: 'pipe',
+    timeoutMs,
+    signal,
+    memoryCgroup,
+  })
+}
+
+/** Where to learn that the kernel killed for want of memory: only a container with a limit can run out of it alone. */
+async function limitedMemoryCgroup(context: Context, id: string, { config }: StoredContainer): Promise<string | undefined> {
+  const { facts, cgroups } = await context.machine()
+  if (config.resources.memory === null || !facts.cgroupControllers.includes('memory')) return undefined
+  return cgroupDirectory(cgroups, cgroupPath(context, config.cgroupParent, id), 'memory')
+}
+
+/** The process is gone, or never came to be. What is left of it on the host goes, and then the row. */
+async function finishAttached(context: Context, session: ContainerSession, exit: RunAttachedOutput | undefined): Promise<void> {
+  if (session.row.status === 'running') {
+    const { exitCode = -1, exitSignal = null, oomKilled = false } = exit ?? {}
+    await session.apply({ type: 'exited', exitCode, exitSignal, oomKilled, finishedAt: Date.now() }, { announce: 'died' })
+  }
+  await cleanupContainer(context, session)
+  await removeExited(context, session)
+}
+
+async function runMonitored<Encoding extends OutputEncoding>(context: Context, row: ContainerRow, { io, timeoutMs, signal }: RunInput<Encoding>): Promise<RunResult<Encoding>> {
+  if (io.input !== undefined) {
+    await removeContainer(context, row.id, { force: true })
+    throw new PodlibError('ERR_INVALID_ARGUMENT', 'a container under a monitor cannot be given input: leave out monitor or input')
+  }
+  const limit = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)
+  const signals = [signal, limit].filter((one) => one !== undefined)
+  context.claims.add(row.id)
+  try {
+    await startContainer(context, row.id, signal)
+    const exit = await waitForExit(context, row.id, signals.length > 0 ? AbortSignal.any(signals) : undefined)
+    const output = await readAllLogs(context, row.id, io.maxOutputBytes)
+    const text = (bytes: Buffer) => (io.encoding === 'buffer' ? bytes : bytes.toString('utf8'))
+    return { ...exit, stdout: text(output.stdout), stderr: text(output.stderr) } as RunResult<Encoding>
+  } catch (error) {
+    if (limit?.aborted && !signal?.aborted) throw new PodlibError('ERR_EXEC_TIMEOUT', 'the container did not end within its time limit and was killed')
+    throw error
+  } finally {
+    await removeContainer(context, row.id, { force: true }).finally(() => context.claims.delete(row.id))
+  }
+}

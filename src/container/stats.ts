@@ -1,0 +1,78 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PodlibError } from '../errors/errors.ts'
+import { readCgroupStats } from '../host/cgroup.ts'
+import type { Context, StoredContainer } from '../lifecycle/context.ts'
+import { getContainer, getContainerConfig } from '../state/container-table.ts'
+import { cgroupPath } from './init.ts'
+
+/** @public */
+export interface StatsOptions {
+  /** Time between two readings, in milliseconds. @defaultValue 1000 */
+  readonly intervalMs?: number
+  /** Ends the iteration with the signal's reason. */
+  readonly signal?: AbortSignal
+}
+
+/** What a container uses at one moment. @public */
+export interface ContainerStats {
+  readonly time: Date
+  /** CPU time used since its start. */
+  readonly cpuNanoseconds: number
+  /** Of one CPU, since the last reading: 150 is one and a half. The first reading tells of the whole time since its start. */
+  readonly cpuPercent: number
+  /** Without the file cache that the kernel would give up first. */
+  readonly memoryBytes: number
+  /** Undefined when it has no limit. */
+  readonly memoryLimitBytes: number | undefined
+  /** Processes and threads. */
+  readonly pids: number
+  readonly pidsLimit: number | undefined
+  readonly blockReadBytes: number
+  readonly blockWriteBytes: number
+}
+
+/**
+ * Readings of a running container until it ends.
+ *
+ * @throws ERR_CONTAINER_STATE when it does not run, ERR_CGROUP when it has no cgroup of its own
+ */
+export async function* streamStats(context: Context, id: string, { intervalMs = 1000, signal }: StatsOptions = {}): AsyncGenerator<ContainerStats> {
+  const { facts, cgroups } = await context.machine()
+  const row = runningRow(context, id)
+  if (facts.cgroupControllers.length === 0) {
+    throw new PodlibError('ERR_CGROUP', `container ${id.slice(0, 12)} has no cgroup of its own on this host: there is nothing to read its use from`, { details: { id } })
+  }
+  const { config } = getContainerConfig(context.db, id) as StoredContainer
+  const path = cgroupPath(context, config.cgroupParent, id)
+  let before = { time: row.startedAt ?? Date.now(), cpu: 0 }
+  while (true) {
+    signal?.throwIfAborted()
+    const used = readCgroupStats(cgroups, path)
+    if (used === undefined) return
+    const time = Date.now()
+    const { cpuNs: cpu = 0 } = used
+    const elapsedNs = Math.max(1, time - before.time) * 1e6
+    yield {
+      time: new Date(time),
+      cpuNanoseconds: cpu,
+      cpuPercent: ((cpu - before.cpu) / elapsedNs) * 100,
+      memoryBytes: used.memoryBytes ?? 0,
+      memoryLimitBytes: used.memoryLimitBytes,
+      pids: used.pids ?? 0,
+      pidsLimit: config.resources.pidsLimit ?? undefined,
+      blockReadBytes: used.readBytes ?? 0,
+      blockWriteBytes: used.writtenBytes ?? 0,
+    }
+    before = { time, cpu }
+    await sleep(intervalMs, undefined, { ...(signal && { signal }) }).catch(() => signal?.throwIfAborted())
+    const status = getContainer(context.db, id)?.status
+    if (status !== 'running' && status !== 'paused') return
+  }
+}
+
+function runningRow(context: Context, id: string) {
+  const row = getContainer(context.db, id)
+  if (row === undefined) throw new PodlibError('ERR_CONTAINER_NOT_FOUND', `container ${id.slice(0, 12)} was removed`, { details: { id } })
+  if (row.status === 'running' || row.status === 'paused') return row
+  throw new PodlibError('ERR_CONTAINER_STATE', `container ${id.slice(0, 12)} uses nothing: its status is ${row.status}`, { details: { id, status: row.status } })
+}

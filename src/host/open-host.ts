@@ -1,0 +1,79 @@
+import { mkdirSync, readFileSync } from 'node:fs'
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Host, HostFacts } from './host.ts'
+import { parseIdMap } from './id-map.ts'
+import { findProgram } from './programs.ts'
+import { openUserNamespace } from './user-namespace.ts'
+import type { WorkerCommand } from './worker-client.ts'
+import { createWorkerHost } from './worker-host.ts'
+
+export interface OpenHostOptions {
+  readonly runRoot: string
+  readonly user: { readonly name: string; readonly uid: number; readonly gid: number }
+  readonly env: Readonly<Record<string, string>>
+  /** Runs `work` while no other process of this user makes or joins the user namespace. */
+  readonly exclusively: <T>(work: () => Promise<T>) => Promise<T>
+}
+
+const CAP_SYS_ADMIN = 21n
+
+/**
+ * The host, as this process can use it: directly with privilege, else through a user namespace of its own. This is the
+ * one place that tells the two apart.
+ */
+export async function openHost(options: OpenHostOptions): Promise<Host> {
+  const worker = { file: process.execPath, args: [workerProgram()], env: workerEnv(options.env) }
+  if (isPrivileged(options.user.uid)) return createWorkerHost({ facts: ownFacts(), command: async () => worker })
+  const namespace = await options.exclusively(() => joinUserNamespace(options))
+  const { pausePid, uids, gids } = namespace
+  const nsenter = findProgram('nsenter', { path: options.env.PATH })
+  // With a single mapped id groups cannot be set; the user's own id is root inside either way.
+  const identity = uids.length === 1 ? ['--preserve-credentials'] : []
+  const args = ['--target', String(pausePid), '--user', '--mount', ...identity, worker.file, ...worker.args]
+  const command: WorkerCommand = { file: nsenter, args, env: worker.env }
+  return createWorkerHost({ facts: { overlayXattrs: 'user', uids, gids }, command: async () => command })
+}
+
+async function joinUserNamespace({ runRoot, user, env }: OpenHostOptions) {
+  mkdirSync(runRoot, { recursive: true, mode: 0o700 })
+  const find = (name: string) => findProgram(name, { path: env.PATH })
+  const optional = (name: string) => {
+    try {
+      return find(name)
+    } catch {
+      return undefined
+    }
+  }
+  const [newuidmap, newgidmap] = [optional('newuidmap'), optional('newgidmap')]
+  return openUserNamespace({
+    user,
+    runRoot,
+    programs: { unshare: find('unshare'), sleep: find('sleep'), ...(newuidmap && { newuidmap }), ...(newgidmap && { newgidmap }) },
+  })
+}
+
+function isPrivileged(uid: number): boolean {
+  const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'
+  return uid === 0 && ((BigInt(`0x${effective}`) >> CAP_SYS_ADMIN) & 1n) === 1n
+}
+
+const ALL_IDS = 4294967295
+
+/** Root of a user namespace that somebody else made is privileged, but only in there. */
+function ownFacts(): HostFacts {
+  const map = (file: string) => parseIdMap(readFileSync(`/proc/self/${file}`, 'utf8'))
+  const uids = map('uid_map')
+  return { overlayXattrs: uids[0]?.size === ALL_IDS ? 'trusted' : 'user', uids, gids: map('gid_map') }
+}
+
+/** Beside this file's folder, in whichever form this file itself runs: compiled, or as it was written. */
+function workerProgram(): string {
+  return fileURLToPath(new URL(`../programs/host-worker${extname(import.meta.url)}`, import.meta.url))
+}
+
+/** What helper programs may know of the application's environment. */
+function workerEnv(env: Readonly<Record<string, string>>): Record<string, string> {
+  const kept = ['PATH', 'XDG_RUNTIME_DIR', 'PODLIB_CRASH_AT'].flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]] as const]))
+  return Object.fromEntries(kept)
+}
