@@ -33,14 +33,18 @@ const SCOPELESS: ReadonlySet<string> = new Set(['docker-archive', 'tarball'])
  */
 export function parsePolicy(document: string | Uint8Array | object, source = 'the policy object'): Policy {
   try {
-    const isText = typeof document === 'string' || ArrayBuffer.isView(document)
-    return readPolicy(isText ? parseJson(document, 'policy') : document, source)
+    return readPolicy(isText(document) ? parseJson(document, 'policy') : document, source)
   } catch (error) {
     if (!isRejection(error)) throw error
     throw new PodlibError('ERR_POLICY_INVALID', `the signature policy ${source} is invalid: ${error.message}`, {
       details: { source, path: error.path ?? '$' },
     })
   }
+}
+
+// Not instanceof: bytes may come from another realm.
+function isText(document: string | object): document is string | Uint8Array {
+  return typeof document === 'string' || ArrayBuffer.isView(document)
 }
 
 function readPolicy(document: unknown, source: string): Policy {

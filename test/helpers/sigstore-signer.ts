@@ -80,8 +80,10 @@ export interface BundleRequest {
   readonly digest: Digest
   readonly signer: TestSigner
   readonly predicateType?: string
-  /** Logged by this Rekor, at this time. */
-  readonly rekor?: { key: TestKey; time?: Date; origin?: string }
+  /** Logged by this Rekor, at this time. Version 2 gives a proof, but no promise and no time. */
+  readonly rekor?: { key: TestKey; time?: Date; origin?: string; version?: 1 | 2 }
+  /** Stamps the signature. */
+  readonly timestamp?: (signature: Buffer) => Buffer
   /** What the log says of itself: a signer other than the real one, a change of the entry. */
   readonly loggedSigner?: TestSigner
   readonly change?: (bundle: TestBundle) => void
@@ -109,6 +111,9 @@ export function signBundle(request: BundleRequest): Buffer {
       ...(signer.certificate
         ? { certificate: { rawBytes: signer.certificate.der.toString('base64') } }
         : { publicKey: { hint: sha256(spki(signer.key)).toString('base64') } }),
+      ...(request.timestamp && {
+        timestampVerificationData: { rfc3161Timestamps: [{ signedTimestamp: request.timestamp(signature).toString('base64') }] },
+      }),
       tlogEntries: rekor ? [logEntry(rekor, { payload, signature, signer: request.loggedSigner ?? signer })] : [],
     },
     dsseEnvelope: { payload: payload.toString('base64'), payloadType, signatures: [{ sig: signature.toString('base64') }] },
@@ -118,11 +123,9 @@ export function signBundle(request: BundleRequest): Buffer {
 }
 
 /** An entry in a log of one entry: promise, proof and checkpoint. */
-function logEntry(rekor: NonNullable<BundleRequest['rekor']>, entry: { payload: Buffer; signature: Buffer; signer: TestSigner }) {
-  const { key, origin = 'rekor.test' } = rekor
-  const signatures = [{ signature: entry.signature.toString('base64'), verifier: Buffer.from(signerPem(entry.signer)).toString('base64') }]
-  const spec = { payloadHash: { algorithm: 'sha256', value: sha256(entry.payload).toString('hex') }, signatures }
-  const body = Buffer.from(JSON.stringify({ apiVersion: '0.0.1', kind: 'dsse', spec }))
+function logEntry(rekor: NonNullable<BundleRequest['rekor']>, entry: LogRequest) {
+  const { key, origin = 'rekor.test', version = 1 } = rekor
+  const body = Buffer.from(JSON.stringify(version === 1 ? dsseV1(entry) : dsseV2(entry)))
   const rootHash = sha256(Buffer.from([0]), body)
   const note = `${origin}\n1\n${rootHash.toString('base64')}\n`
   const noteSignature = Buffer.concat([logId(key).subarray(0, 4), signWith(key, Buffer.from(note))]).toString('base64')
@@ -130,9 +133,9 @@ function logEntry(rekor: NonNullable<BundleRequest['rekor']>, entry: { payload: 
   return {
     logIndex: '0',
     logId: { keyId: logId(key).toString('base64') },
-    kindVersion: { kind: 'dsse', version: '0.0.1' },
-    integratedTime: String(promised.integratedTime),
-    inclusionPromise: { signedEntryTimestamp: promise(key, promised) },
+    kindVersion: { kind: 'dsse', version: `0.0.${version}` },
+    integratedTime: version === 1 ? String(promised.integratedTime) : '0',
+    ...(version === 1 && { inclusionPromise: { signedEntryTimestamp: promise(key, promised) } }),
     inclusionProof: {
       logIndex: '0',
       rootHash: rootHash.toString('base64'),
@@ -144,8 +147,30 @@ function logEntry(rekor: NonNullable<BundleRequest['rekor']>, entry: { payload: 
   }
 }
 
+type LogRequest = { payload: Buffer; signature: Buffer; signer: TestSigner }
+
+function dsseV1({ payload, signature, signer }: LogRequest): object {
+  const signatures = [{ signature: signature.toString('base64'), verifier: Buffer.from(signerPem(signer)).toString('base64') }]
+  const payloadHash = { algorithm: 'sha256', value: sha256(payload).toString('hex') }
+  return { apiVersion: '0.0.1', kind: 'dsse', spec: { payloadHash, signatures } }
+}
+
+function dsseV2({ payload, signature, signer }: LogRequest): object {
+  const { certificate, key } = signer
+  const rawBytes = (certificate ? certificate.der : spki(key)).toString('base64')
+  const verifier = { keyDetails: 'PKIX_ECDSA_P256_SHA_256', [certificate ? 'x509Certificate' : 'publicKey']: { rawBytes } }
+  const payloadHash = { algorithm: 'SHA2_256', digest: sha256(payload).toString('base64') }
+  const dsseV002 = { payloadHash, signatures: [{ content: signature.toString('base64'), verifier }] }
+  return { apiVersion: '0.0.2', kind: 'dsse', spec: { dsseV002 } }
+}
+
 /** A `trusted_root.json`: one CA (leaf-most first), one log, one certificate log. */
-export function trustedRoot(parts: { chain?: readonly TestCertificate[]; rekor?: TestKey; ctLog?: TestKey }): Buffer {
+export function trustedRoot(parts: {
+  chain?: readonly TestCertificate[]
+  rekor?: TestKey
+  ctLog?: TestKey
+  authority?: readonly TestCertificate[]
+}): Buffer {
   const log = (key: TestKey, baseUrl: string) => ({
     baseUrl,
     hashAlgorithm: 'SHA2_256',
@@ -168,7 +193,7 @@ export function trustedRoot(parts: { chain?: readonly TestCertificate[]; rekor?:
       tlogs: parts.rekor ? [log(parts.rekor, 'https://rekor.test')] : [],
       certificateAuthorities: parts.chain ? [ca(parts.chain)] : [],
       ctlogs: parts.ctLog ? [log(parts.ctLog, 'https://ctlog.test')] : [],
-      timestampAuthorities: [],
+      timestampAuthorities: parts.authority ? [ca(parts.authority)] : [],
     }),
   )
 }

@@ -51,7 +51,7 @@ export interface CertificateRequest {
   readonly subject: string
   readonly key?: TestKey
   /** Absent: it signs itself. */
-  readonly issuer?: TestCertificate
+  readonly issuer?: Pick<TestCertificate, 'subject' | 'key'>
   readonly notBefore?: Date
   readonly notAfter?: Date
   readonly ca?: boolean | { pathLength: number }
@@ -75,6 +75,9 @@ export interface TestCertificate {
   readonly pem: string
   readonly key: TestKey
   readonly subject: string
+  /** DER of its serial number and of the name of its issuer. */
+  readonly serial: Buffer
+  readonly issuerName: Buffer
 }
 
 export const CODE_SIGNING = '1.3.6.1.5.5.7.3.3'
@@ -92,7 +95,8 @@ export function makeCertificate(request: CertificateRequest): TestCertificate {
   const hash = request.hash ?? 'sha256'
   const signature = sign(signer.privateKey.asymmetricKeyType === 'ed25519' ? undefined : hash, signed, signer.privateKey)
   const bytes = der(0x30, signed, algorithmOf(signer, hash), der(0x03, Buffer.from([0]), signature))
-  return { der: bytes, pem: pemOf('CERTIFICATE', bytes), key, subject: request.subject }
+  const issuerName = nameOf(request.issuer?.subject ?? request.subject)
+  return { der: bytes, pem: pemOf('CERTIFICATE', bytes), key, subject: request.subject, serial: der(0x02, serial), issuerName }
 }
 
 export function pemOf(label: string, bytes: Buffer): string {

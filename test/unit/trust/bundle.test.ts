@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals'
 import { type BundleRequest, sctExtension, signBundle, type TestBundle, trustedRoot } from '../../helpers/sigstore-signer.ts'
+import { timestamp } from '../../helpers/timestamp-authority.ts'
 import { ask, base64, bundleSources, MANIFEST, OTHER, reasonsOf } from '../../helpers/trust-request.ts'
 import { type CertificateRequest, CODE_SIGNING, makeCertificate, makeKey, SERVER_AUTH } from '../../helpers/x509-issuer.ts'
 
@@ -156,6 +157,49 @@ describe('a sigstoreBundle requirement with an identity', () => {
     ['of a certificate that another certificate log saw', { precertificate: sctExtension(makeKey()) }, {}, /SCT verification failed/],
   ])('refuses a bundle %s', async (_, change, request, reason) => {
     expect(await judge(change, request)).toMatch(reason)
+  })
+
+  describe('with Rekor 2, which gives no time', () => {
+    const tsaRoot = makeCertificate({ subject: 'tsa root', ca: true })
+    const authority = makeCertificate({ subject: 'tsa', issuer: tsaRoot })
+    const root2 = trustedRoot({ chain: [middle, root], rekor, ctLog, authority: [authority, tsaRoot] })
+    const asked = { ...requirement, trustedRootData: base64(root2) }
+    const log = { key: rekor, version: 2 } as const
+    const stamp = (by = authority, at = time) => ({ rekor: log, timestamp: (signature: Buffer) => timestamp(by, signature, at) })
+
+    test('accepts a bundle that a timestamp authority stamped in time', async () => {
+      expect(await judge({}, stamp(), asked)).toMatch(/^bundle of type/)
+    })
+
+    test.each<[string, Partial<BundleRequest>, RegExp]>([
+      ['without timestamp', { rekor: log }, /expected 1 timestamps/],
+      ['stamped too late', stamp(authority, new Date()), /certificate chain/],
+      [
+        'stamped by another authority',
+        stamp(makeCertificate({ subject: 'tsa', issuer: makeCertificate({ subject: 'tsa root', ca: true }) })),
+        /timestamp could not/,
+      ],
+      [
+        'whose stamp is for another signature',
+        { rekor: log, timestamp: () => timestamp(authority, Buffer.from('x'), time) },
+        /timestamp could not/,
+      ],
+      ['whose stamp is none', { rekor: log, timestamp: () => Buffer.from('hello') }, /does not hold/],
+      [
+        'whose log entry names another signer',
+        { ...stamp(), loggedSigner: { key: makeKey(), certificate: certificateOf() } },
+        /another signer/,
+      ],
+      ['of another log', { ...stamp(), rekor: { ...log, key: makeKey() } }, /does not hold/],
+    ])('refuses a bundle %s', async (_, request, reason) => {
+      expect(await judge({}, request, asked)).toMatch(reason)
+    })
+
+    test('accepts a bundle of a key, which needs no time', async () => {
+      const bundle = signBundle({ digest: MANIFEST, signer: { key }, rekor: log })
+      const byKey = { type: 'sigstoreBundle', keyData: base64(key.pem), trustedRootData: base64(root2) }
+      expect((await ask({ requirements: [byKey], sources: bundleSources({ [MANIFEST]: [bundle] }) })).accepted).toBe(true)
+    })
   })
 
   test('asks for no certificate log where the policy says so', async () => {

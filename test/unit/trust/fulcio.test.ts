@@ -68,6 +68,7 @@ describe('a Fulcio certificate', () => {
   test('is refused without its intermediate, or with too many', () => {
     expect(() => verify(leaf(), { chain: undefined })).toThrow(/issuer is unknown/)
     expect(() => verify(leaf(), { chain: root.pem })).toThrow(/issuer is unknown/)
+    expect(() => verify(leaf(), { chain: middle.pem })).toThrow(/issuer is unknown/)
     expect(() => verify(leaf(), { chain: middle.pem.repeat(17) + root.pem })).toThrow(/more than 16/)
   })
 })
