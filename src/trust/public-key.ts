@@ -29,7 +29,7 @@ function readKey(pem: string, material: Material): KeyObject {
 }
 
 /** Whether a key is of a kind and strength that signatures may use. */
-export function isUsable(key: KeyObject): boolean {
+function isUsable(key: KeyObject): boolean {
   const { namedCurve, modulusLength } = key.asymmetricKeyDetails ?? {}
   if (key.asymmetricKeyType === 'ed25519') return true
   if (key.asymmetricKeyType === 'rsa') return (modulusLength ?? 0) >= MIN_RSA_BITS

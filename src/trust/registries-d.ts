@@ -79,7 +79,7 @@ async function parseYaml(path: string, signal: AbortSignal | undefined): Promise
 }
 
 /** Checks one parsed file. Members for writing signatures are known and ignored; others are left to later versions. */
-export function parseSignatureConfig(document: unknown, path: string): SignatureConfig {
+function parseSignatureConfig(document: unknown, path: string): SignatureConfig {
   const root = document === null || document === undefined ? {} : mapping(document, path, 'the file')
   const docker = root.docker === undefined || root.docker === null ? {} : mapping(root.docker, path, 'docker')
   const scopes = Object.entries(docker).map(

@@ -11,8 +11,18 @@ export interface CosignAttachment {
 
 /**
  * Where signatures for a digest come from. Every function may be absent: then that kind does not exist for this
- * image. Failing to reach a source is an error of the caller's (a rejected promise), never "no signatures".
+ * image. "Not found" is an empty answer; failing to reach a source is a rejected promise, never "no signatures".
  *
+ * @example
+ * ```ts
+ * const { lookaside, useSigstoreAttachments } = signatureStorageFor(await loadSignatureConfig({ home }), reference)
+ * const sources: SignatureSources = {
+ *   signatures: (digest, limits) =>
+ *     readLookaside({ base: lookaside ?? defaultLookaside(home), reference, digest, fetchUrl }, limits),
+ *   ...(useSigstoreAttachments && { attachment: (digest, limits) => fetchTag(cosignTag(digest), limits) }),
+ *   bundles: (digest, limits) => fetchReferrers(digest, MEDIA_TYPES.sigstoreBundle, limits),
+ * }
+ * ```
  * @public
  */
 export interface SignatureSources {

@@ -30,7 +30,7 @@ export interface Certificate {
 }
 
 /** @see RFC 5280, 4.2.1.6 */
-export interface GeneralName {
+interface GeneralName {
   readonly kind: 'email' | 'dns' | 'uri' | 'other'
   readonly text: string
 }
