@@ -1,5 +1,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { arch } from 'node:os'
+import { extname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { capabilitiesFromMask } from './bundle/capabilities.ts'
 import { CONFIG_DEFAULTS, type ConfigDefaults } from './bundle/config-defaults.ts'
 import { cleanupEnded } from './container/cleanup.ts'
@@ -105,7 +107,7 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     exits,
     defaults: defaultsOf(options),
     bootId: readBootId(),
-    exitCommand: [],
+    exitCommand: once(async () => exitCommand(paths, options.env.PATH)),
     owner: { pid: process.pid, startTime: readProcess(process.pid)?.startTime ?? 0 },
     background,
     claims,
@@ -209,6 +211,16 @@ async function loadTrust({ policy, home, user }: ResolvedOptions): Promise<Trust
 
 function defaultsOf({ network, logDriver, cgroupParent }: ResolvedOptions): ConfigDefaults {
   return { ...CONFIG_DEFAULTS, network, logDriver, cgroupParent, cgroupNamespace: 'private', imageVolumes: 'ignore' }
+}
+
+/** Runs its arguments only while nobody holds the lock: with a podlib process alive that costs a millisecond and does nothing. */
+const UNLESS_OWNED = 'flock=$0; lock=$1; shift; "$flock" -n -x "$lock" true && exec "$@"'
+
+function exitCommand(paths: StorePaths, path: string | undefined): string[] {
+  const extension = extname(import.meta.url)
+  const program = fileURLToPath(new URL(`./programs/exit-command${extension}`, import.meta.url))
+  const lock = join(paths.runRoot, 'owner.lock')
+  return [findProgram('sh', { path }), '-c', UNLESS_OWNED, findProgram('flock', { path }), lock, process.execPath, program, paths.root, paths.runRoot]
 }
 
 /** All that helper programs get of the environment. */

@@ -38,8 +38,8 @@ export async function createContainer(
 ): Promise<CreatedContainer> {
   const id = randomBytes(32).toString('hex')
   const { config, warnings } = resolveContainerConfig({ id, options, image: image.config, defaults: context.defaults })
-  const { name: ociRuntime } = await context.ociRuntime()
-  const stored: StoredContainer = { config, ociRuntime, layers: image.layers }
+  const { command } = await context.ociRuntime()
+  const stored: StoredContainer = { config, ociRuntime: command.path, layers: image.layers }
   const { ephemeral } = config.lifecycle
   const row: NewContainerRow = {
     id,

@@ -37,7 +37,7 @@ export async function initContainer(context: Context, session: ContainerSession)
       log: context.logDriver(log.driver).monitorArguments({ path: logPath, maxSize: log.maxSize }),
       terminal: stored.config.process.tty,
       stdin: stored.config.process.stdin,
-      exitCommand: [...context.exitCommand, row.id],
+      exitCommand: await context.exitCommand(),
     })
     const { pid, monitorPid, pidStartTime = 0, monitorStartTime = 0 } = created
     await session.apply({ type: 'initialized', bootId: context.bootId, pid, pidStartTime, monitorPid, monitorStartTime }, { announce: 'init' })

@@ -39,7 +39,7 @@ interface InfoBase {
   readonly name: string
   readonly imageId: string | null
   readonly imageName: string | null
-  /** Name or path of the OCI runtime. */
+  /** Path of its OCI runtime. */
   readonly ociRuntime: string
   /** Everything that was decided when it was created. */
   readonly config: ContainerConfig

@@ -47,7 +47,13 @@ export class WorkerClient {
         resolve()
       }
       child.once('error', (error) => end(error.message))
-      child.once('close', (code, signal) => end(signal ? `killed by ${signal}` : `exit code ${code}`))
+      // Not 'close': after a disconnect by us Node does not always tell of the end of standard error.
+      child.once('exit', (code, signal) => {
+        setImmediate(() => {
+          child.stderr?.destroy()
+          end(signal ? `killed by ${signal}` : `exit code ${code}`)
+        })
+      })
     })
     this.#rest()
   }

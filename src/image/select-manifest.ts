@@ -3,6 +3,7 @@ import type { Context } from '../lifecycle/context.ts'
 import type { FetchedManifest, RegistryTarget } from '../registry/types.ts'
 import type { ImageManifest } from '../spec/descriptor.ts'
 import type { ImageConfig } from '../spec/image.ts'
+import { parseStrictJson } from '../spec/json.ts'
 import { assertLayerCount, assertRunnableImage, parseManifest } from '../spec/manifest.ts'
 import { formatPlatform, normalizePlatform, type Platform, platformMatches, selectPlatform } from '../spec/platform.ts'
 import { validateImageConfig } from '../spec/validate.ts'
@@ -68,14 +69,10 @@ export interface FetchConfigInput {
   readonly signal?: AbortSignal | undefined
 }
 
+/** Reads an image config, which is a stranger's: no member twice, nothing of a wrong type. @throws ERR_IMAGE_CONFIG_INVALID */
 export function parseImageConfig(bytes: Uint8Array): ImageConfig {
-  let document: unknown
-  try {
-    document = JSON.parse(Buffer.from(bytes).toString('utf8'))
-  } catch (error) {
-    throw new PodlibError('ERR_IMAGE_CONFIG_INVALID', 'the image config is not JSON', { cause: error })
-  }
-  return validateImageConfig(document)
+  const text = Buffer.from(bytes).toString('utf8')
+  return validateImageConfig(parseStrictJson(text, { what: 'the image config', code: 'ERR_IMAGE_CONFIG_INVALID' }))
 }
 
 function assertPlatform(config: ImageConfig, wanted: Platform): void {

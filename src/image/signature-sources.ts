@@ -1,4 +1,4 @@
-import { isPodlibError, PodlibError } from '../errors/errors.ts'
+import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Descriptor } from '../spec/descriptor.ts'
 import { type Digest, digestAlgorithm, digestHex } from '../spec/digest.ts'
@@ -16,7 +16,7 @@ export async function signatureSources(context: Context, reference: Reference): 
   const storage = signatureStorageFor(signatureConfig, reference)
   const base = storage.lookaside ?? defaultLookaside(home)
   return {
-    signatures: (digest, limits) => readLookaside({ base, reference, digest, fetchUrl }, limits),
+    signatures: (digest, limits) => readLookaside({ base, reference, digest, fetchUrl: async (url, bounds) => (await context.registry()).fetchUrl(url, bounds) }, limits),
     ...(storage.useSigstoreAttachments && { attachment: (digest, limits) => fetchAttachment(context, reference, digest, limits) }),
     bundles: (digest, limits) => fetchBundles(context, reference, digest, limits),
   }
@@ -55,26 +55,4 @@ async function* fetchBundles(
     if (layer)
       yield registry.blobBytes({ ...reference, digest: manifest.digest }, layer, { maxBytes, endpoint: manifest.endpoint, ...options })
   }
-}
-
-/** A signature file of a lookaside server; nobody is authenticated there, and signatures prove themselves. */
-async function fetchUrl(url: string, { maxBytes, signal }: FetchLimits): Promise<Uint8Array | undefined> {
-  const response = await fetch(url, { redirect: 'follow', ...(signal && { signal }) })
-  if (response.status === 404) return undefined
-  if (!response.ok || response.body === null) {
-    throw new PodlibError('ERR_REGISTRY_SERVER', `the signature server answered ${response.status} for ${url}`, {
-      details: { url, status: response.status },
-    })
-  }
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of response.body) {
-    size += chunk.length
-    if (size > maxBytes)
-      throw new PodlibError('ERR_REGISTRY_BODY_TOO_LARGE', `the signature ${url} is larger than ${maxBytes} bytes`, {
-        details: { url, maxBytes },
-      })
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }

@@ -45,7 +45,7 @@ export interface Context {
   readonly defaults: ConfigDefaults
   readonly bootId: string
   /** What conmon runs when a container ends, if no podlib process is alive. */
-  readonly exitCommand: readonly string[]
+  readonly exitCommand: () => Promise<readonly string[]>
   /** This process, as the owner of what must not outlive it. */
   readonly owner: { readonly pid: number; readonly startTime: number }
   readonly background: BackgroundWork
@@ -77,7 +77,7 @@ export interface BackgroundWork {
 /** What is kept with a container's row: the decisions of create. */
 export interface StoredContainer {
   readonly config: ContainerConfig
-  /** Name or path of the OCI runtime that the container was created for: changing the default must not break it. */
+  /** Path of the OCI runtime that the container was created for: changing the default must not break it. */
   readonly ociRuntime: string
   /** Layers of its image, bottom first. */
   readonly layers: readonly Digest[]

@@ -1,7 +1,10 @@
 import { JOBS } from '../host/jobs/all.ts'
+import { closeOnExecFrom } from '../host/sys/libc.ts'
 import { serveJobs } from '../host/worker-server.ts'
 
 // Files and directories that jobs create get the modes that they ask for, whatever the application's umask.
 process.umask(0o022)
+// Nothing that the application had open reaches a container's runtime (CVE-2024-21626).
+closeOnExecFrom(3)
 process.title = 'podlib-worker'
 serveJobs(JOBS)

@@ -44,7 +44,7 @@ export const UMOUNT_NOFOLLOW = 8
 const AT_FDCWD = -100
 const AT_SYMLINK_NOFOLLOW = 0x100
 /** System calls above 424 have one number on every architecture. */
-const SYS = { move_mount: 429, fsopen: 430, fsconfig: 431, fsmount: 432, pidfd_open: 434, openat2: 437 } as const
+const SYS = { move_mount: 429, close_range: 436, fsopen: 430, fsconfig: 431, fsmount: 432, pidfd_open: 434, openat2: 437 } as const
 
 const libc = koffi.load(null)
 const bound = <F>(prototype: string): F => libc.func(prototype) as unknown as F
@@ -197,6 +197,12 @@ const F_SETPIPE_SZ = 1031
 /** Grows a pipe's buffer; a refusal (limit reached) is harmless and ignored. */
 export function growPipe(fd: number, bytes: number): void {
   c.fcntl(fd, F_SETPIPE_SZ, bytes)
+}
+
+const CLOSE_RANGE_CLOEXEC = 4n
+/** Keeps every descriptor from `first` on from children, also those that this process inherited itself. @see close_range(2), kernel 5.11 */
+export function closeOnExecFrom(first: number): void {
+  c.syscall(SYS.close_range, BigInt(first), 0xffffffffn, CLOSE_RANGE_CLOEXEC, 0n, 0n)
 }
 
 const PR_SET_CHILD_SUBREAPER = 36
