@@ -28,13 +28,6 @@ const END = 0
 const FRAME_BYTES = 256 * 1024
 const MAX_RECORD_BYTES = 64 * 1024 * 1024
 
-/** Names of the parts of an unpacked layer's directory. */
-export const LAYER_TREE = 'fs'
-export const LAYER_REASSEMBLY = 'reassembly.zst'
-export const LAYER_REPLACED = 'replaced'
-/** Paths of directories that the layer has entries in but none for; each ended by NUL. Absent when there are none. */
-export const LAYER_IMPLIED = 'implied-directories'
-
 /** Content that is in a file of the unpacked layer. */
 export interface PayloadReference {
   readonly path: Buffer

@@ -1,15 +1,13 @@
-import { type PaxAttributes, paxNumber, paxTime } from './pax.ts'
+import { paxNumber, paxTime } from './pax.ts'
 import type { TarEntry, TarEntryType } from './tar-entry.ts'
+import type { MemberExtensions } from './tar-extensions.ts'
 import { invalidTar, type TarHeader } from './tar-header.ts'
 
 /** The headers of one member, before they are merged. */
-export interface MemberHeaders {
+export interface MemberHeaders extends MemberExtensions {
   readonly header: TarHeader
   /** Offset of the first of them. */
   readonly offset: number
-  readonly pax: PaxAttributes | undefined
-  readonly longName: Buffer | undefined
-  readonly longLink: Buffer | undefined
   readonly sparseName: Buffer | undefined
 }
 

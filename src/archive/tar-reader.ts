@@ -1,8 +1,8 @@
-import { type PaxAttributes, parsePaxRecords, paxAttributes } from './pax.ts'
 import { checkedSegments, oldGnuExtension, oldGnuSparse, paxSparse, TextMap } from './sparse.ts'
 import { buildEntry, typeOf } from './tar-build-entry.ts'
 import { type SparseSegment, TAR_BLOCK, type TarEntry, tarPadding } from './tar-entry.ts'
-import { cutAtNul, invalidTar, parseTarHeader, type TarHeader } from './tar-header.ts'
+import { ExtensionHeaders, MAX_EXTENSION_BYTES } from './tar-extensions.ts'
+import { invalidTar, parseTarHeader, type TarHeader } from './tar-header.ts'
 
 /**
  * Receives a tar in order. `framing` and `data` together are every byte of the tar, once, in order:
@@ -18,24 +18,16 @@ export interface TarSink {
   entryEnd(): void
 }
 
-/** A PAX or GNU long-name header whose content is being collected. */
-interface SpecialHeader {
-  readonly typeflag: string
-  readonly bytes: Buffer
-  filled: number
-}
-
 interface GnuMap {
   readonly size: number
   readonly segments: SparseSegment[]
 }
 
-type State = 'header' | 'gnu-map' | 'text-map' | 'special' | 'skip' | 'data' | 'trailer'
+type State = 'header' | 'gnu-map' | 'text-map' | 'extension' | 'skip' | 'data' | 'trailer'
 
 const ZEROS = Buffer.alloc(4096)
 const ZERO_BLOCK = ZEROS.subarray(0, TAR_BLOCK)
-/** Most bytes of one PAX or GNU long-name header, and of one sparse map. */
-const MAX_SPECIAL_BYTES = 1024 * 1024
+const EMPTY = Buffer.alloc(0)
 
 /**
  * A push parser for tar: V7, ustar, star, GNU and PAX with all sparse forms. Synchronous and zero-copy:
@@ -45,6 +37,7 @@ const MAX_SPECIAL_BYTES = 1024 * 1024
  */
 export class TarReader {
   readonly #sink: TarSink
+  readonly #extensions = new ExtensionHeaders()
   #state: State = 'header'
   #offset = 0
   #carry: Buffer | undefined
@@ -52,10 +45,6 @@ export class TarReader {
   #remaining = 0
   #zeroBlocks = 0
   #entryOffset: number | undefined
-  #pax: PaxAttributes | undefined
-  #longName: Buffer | undefined
-  #longLink: Buffer | undefined
-  #special: SpecialHeader | undefined
   #header: TarHeader | undefined
   #gnuMap: GnuMap | undefined
   #textMap: TextMap | undefined
@@ -95,8 +84,8 @@ export class TarReader {
         return this.#data(bytes)
       case 'skip':
         return this.#skip(bytes)
-      case 'special':
-        return this.#collectSpecial(bytes)
+      case 'extension':
+        return this.#collectExtension(bytes)
       case 'trailer':
         return this.#trailer(bytes)
       default:
@@ -139,14 +128,14 @@ export class TarReader {
     }
     const header = parseTarHeader(block, offset)
     const { typeflag, size } = header
-    const isExtension = 'gVxLK'.includes(typeflag)
-    if (isExtension && size > MAX_SPECIAL_BYTES) throw invalidTar('extension header is too large', offset, { size })
-    if (typeflag === 'g' || typeflag === 'V') this.#skipNext(size + tarPadding(size))
-    else {
-      this.#entryOffset ??= offset
-      if (isExtension) this.#startSpecial(header)
-      else this.#firstMemberBlock(header, block, offset)
+    if (typeflag === 'g' || typeflag === 'V') {
+      if (size > MAX_EXTENSION_BYTES) throw invalidTar('extension header is too large', offset, { size })
+      this.#skipNext(size + tarPadding(size))
+      return
     }
+    this.#entryOffset ??= offset
+    if ('xLK'.includes(typeflag)) this.#startExtension(typeflag, size, offset)
+    else this.#firstMemberBlock(header, block, offset)
   }
 
   #firstMemberBlock(header: TarHeader, block: Buffer, offset: number): void {
@@ -158,34 +147,24 @@ export class TarReader {
     } else this.#memberHeader(header)
   }
 
-  #startSpecial({ typeflag, size }: TarHeader): void {
-    this.#special = { typeflag, bytes: Buffer.allocUnsafe(size), filled: 0 }
-    this.#state = 'special'
-    if (size === 0) this.#finishSpecial()
+  #startExtension(typeflag: string, size: number, offset: number): void {
+    this.#extensions.start(typeflag, size, offset)
+    this.#remaining = size
+    this.#state = 'extension'
+    if (size === 0) this.#collectExtension(EMPTY)
   }
 
-  #collectSpecial(bytes: Buffer): number {
-    const special = this.#special as SpecialHeader
-    const used = bytes.copy(special.bytes, special.filled)
-    special.filled += used
+  #collectExtension(bytes: Buffer): number {
+    const used = this.#extensions.collect(bytes)
     this.#sink.framing(bytes.subarray(0, used))
-    if (special.filled === special.bytes.length) this.#finishSpecial()
+    if (this.#extensions.finish(this.#offset)) this.#skipNext(tarPadding(this.#remaining))
     return used
-  }
-
-  #finishSpecial(): void {
-    const { typeflag, bytes } = this.#special as SpecialHeader
-    this.#special = undefined
-    if (typeflag === 'L') this.#longName = cutAtNul(bytes)
-    else if (typeflag === 'K') this.#longLink = cutAtNul(bytes)
-    else this.#pax = paxAttributes(parsePaxRecords(bytes, this.#offset), this.#offset)
-    this.#skipNext(tarPadding(bytes.length))
   }
 
   #gnuMapBlock({ segments, extended }: { segments: SparseSegment[]; extended: boolean }): void {
     const map = this.#gnuMap as GnuMap
     for (const segment of segments) map.segments.push(segment)
-    if (map.segments.length * 24 > MAX_SPECIAL_BYTES) throw invalidTar('sparse map is too long', this.#offset)
+    if (map.segments.length * 24 > MAX_EXTENSION_BYTES) throw invalidTar('sparse map is too long', this.#offset)
     if (extended) this.#state = 'gnu-map'
     else this.#memberHeader(this.#header as TarHeader)
   }
@@ -193,16 +172,11 @@ export class TarReader {
   /** All header blocks of a member are there, but for a PAX 1.0 sparse map. */
   #memberHeader(header: TarHeader): void {
     const offset = this.#entryOffset as number
-    const sparse = this.#pax && typeOf(header, offset) === 'file' ? paxSparse(this.#pax, offset) : undefined
-    const entry = buildEntry({
-      header,
-      offset,
-      pax: this.#pax,
-      longName: this.#longName,
-      longLink: this.#longLink,
-      sparseName: sparse?.name,
-    })
-    this.#pax = this.#longName = this.#longLink = this.#header = this.#entryOffset = undefined
+    const extensions = this.#extensions.take()
+    const { pax } = extensions
+    const sparse = pax && typeOf(header, offset) === 'file' ? paxSparse(pax, offset) : undefined
+    const entry = buildEntry({ header, offset, ...extensions, sparseName: sparse?.name })
+    this.#header = this.#entryOffset = undefined
     const map = this.#gnuMap ?? sparse
     this.#gnuMap = undefined
     if (map === undefined) this.#startEntry(entry)

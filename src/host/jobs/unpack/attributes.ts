@@ -69,6 +69,7 @@ function setXattr(name: string, lost: Lost, set: () => void): void {
     set()
   } catch (error) {
     const code = errorCode(error)
+    if (code === 'ENOSPC') throw new PodlibError('ERR_NO_SPACE', `the file system has no room for the attribute ${name}`, { cause: error })
     if (code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'EPERM') throw error
     lost.ignoredXattrs++
   }

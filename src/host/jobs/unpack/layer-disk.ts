@@ -1,5 +1,5 @@
-import { chmodSync, lchownSync, mkdirSync, renameSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs'
-import { LAYER_IMPLIED, LAYER_REPLACED, LAYER_TREE } from '../../../archive/reassembly.ts'
+import { chmodSync, lchownSync, mkdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs'
+import { LAYER_REPLACED, LAYER_TREE, writeImpliedDirectories } from '../../../archive/layer-files.ts'
 import { escapeName, type TarEntry } from '../../../archive/tar-entry.ts'
 import { PodlibError } from '../../../errors/errors.ts'
 import { lsetxattr, mknod } from '../../sys/libc.ts'
@@ -115,13 +115,7 @@ export class LayerDisk {
       if (node.mtime) setTimes(path, { mtime: node.mtime, atime: node.atime })
       if (node.implied && name !== '') implied.push(name)
     }
-    if (implied.length > 0) {
-      const list = implied
-        .sort()
-        .map((name) => `${name}\0`)
-        .join('')
-      writeFileSync(`${this.#directory}/${LAYER_IMPLIED}`, Buffer.from(list, 'latin1'), { flag: 'wx', mode: 0o600 })
-    }
+    writeImpliedDirectories(this.#directory, implied)
     return { impliedDirectories: implied.length, hasRootEntry: !this.root.implied, opaqueRoot: this.root.opaque }
   }
 

@@ -1,5 +1,6 @@
 import { chmodSync, closeSync, constants, ftruncateSync, lchownSync, linkSync, lstatSync, openSync, symlinkSync, writeSync } from 'node:fs'
-import { LAYER_REASSEMBLY, ReassemblyWriter } from '../../../archive/reassembly.ts'
+import { LAYER_REASSEMBLY } from '../../../archive/layer-files.ts'
+import { ReassemblyWriter } from '../../../archive/reassembly.ts'
 import { TAR_BLOCK, type TarEntry } from '../../../archive/tar-entry.ts'
 import type { TarSink } from '../../../archive/tar-reader.ts'
 import { whiteoutRule } from '../../../archive/whiteout.ts'
