@@ -3,6 +3,7 @@ import { Socket } from 'node:net'
 import { join } from 'node:path'
 import { PodlibError } from '../../errors/errors.ts'
 import { runtimeFailure } from '../../errors/runtime-failure.ts'
+import { hastenCgroups } from '../cgroup-haste.ts'
 import { leaveChild } from '../child.ts'
 import type { JobContext } from '../job.ts'
 import { killTree, readProcess } from '../proc.ts'
@@ -42,6 +43,7 @@ export interface ConmonCreateOutput {
  * itself; it leads a session of its own and outlives worker and application.
  */
 export async function conmonCreate(input: ConmonCreateInput, { signal }: JobContext): Promise<ConmonCreateOutput> {
+  hastenCgroups()
   for (const [path, text] of Object.entries(input.files)) writeFileSync(path, text, { mode: 0o600 })
   const errors = anonymousFile('conmon-stderr')
   let monitorPid: number | undefined

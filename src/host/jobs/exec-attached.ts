@@ -1,5 +1,6 @@
 import { closeSync, writeSync } from 'node:fs'
 import { type AttachedExit, runAttachedRuntime, type Started } from '../attached-runtime.ts'
+import { hastenCgroups } from '../cgroup-haste.ts'
 import type { JobContext } from '../job.ts'
 import { killTree } from '../proc.ts'
 import type { RuntimeCommand } from '../runtime-command.ts'
@@ -24,6 +25,7 @@ export async function execAttached(
   { runtime, id, process: spec, stdio, timeoutMs }: ExecAttachedInput,
   context: JobContext<Started>,
 ): Promise<AttachedExit> {
+  hastenCgroups()
   // A memory file, because the environment may hold secrets: they are never on a disk and nothing is left to remove.
   const file = anonymousFile('process.json')
   try {

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type AttachedExit, runAttachedRuntime, type Started } from '../attached-runtime.ts'
+import { hastenCgroups } from '../cgroup-haste.ts'
 import type { Child } from '../child.ts'
 import type { JobContext } from '../job.ts'
 import { watchOom } from '../oom-watch.ts'
@@ -33,6 +34,7 @@ export interface RunAttachedOutput extends AttachedExit {
  */
 export async function runAttached(input: RunAttachedInput, context: JobContext<Started>): Promise<RunAttachedOutput> {
   const { runtime, id, bundle, config, stdio, timeoutMs, memoryCgroup } = input
+  hastenCgroups()
   writeFileSync(join(bundle, 'config.json'), config, { mode: 0o600 })
   const oom = watchOom(memoryCgroup)
   try {
