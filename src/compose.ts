@@ -5,8 +5,10 @@ import { fileURLToPath } from 'node:url'
 import { capabilitiesFromMask } from './bundle/capabilities.ts'
 import { CONFIG_DEFAULTS, type ConfigDefaults } from './bundle/config-defaults.ts'
 import { cleanupEnded } from './container/cleanup.ts'
+import { readSeccompProfile } from './container/seccomp-file.ts'
 import { errorCode, isPodlibError, PodlibError } from './errors/errors.ts'
 import { createEventLog } from './events/event-log.ts'
+import { loadHooks } from './hooks/read.ts'
 import { readCgroupLayout } from './host/cgroup.ts'
 import type { Host } from './host/host.ts'
 import { openHost } from './host/open-host.ts'
@@ -29,7 +31,6 @@ import type { ResolvedOptions } from './options.ts'
 import type { RegistryClient } from './registry/client-interface.ts'
 import type { RegistriesConf } from './registry/registries-conf.ts'
 import { hostPlatform } from './spec/platform.ts'
-import { readSeccompProfile } from './container/seccomp-file.ts'
 import type { SeccompProfile } from './spec/seccomp-profile.ts'
 import { openDatabase } from './state/database.ts'
 import { createOverlayDriver } from './storage/overlay/overlay-driver.ts'
@@ -43,7 +44,12 @@ export interface Composition {
 }
 
 /** conmon lies beside podman on some distributions, outside of every `PATH`. */
-const CONMON_CANDIDATES = ['/usr/libexec/podman/conmon', '/usr/local/libexec/podman/conmon', '/usr/lib/podman/conmon', '/usr/local/lib/podman/conmon']
+const CONMON_CANDIDATES = [
+  '/usr/libexec/podman/conmon',
+  '/usr/local/libexec/podman/conmon',
+  '/usr/lib/podman/conmon',
+  '/usr/local/lib/podman/conmon',
+]
 
 /** Puts the parts together: the only place that names drivers. What costs time is made when it is first needed. */
 export async function compose(options: ResolvedOptions): Promise<Composition> {
@@ -103,6 +109,7 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     registry,
     registriesConf,
     trust: once(() => loadTrust(options)),
+    hooks: once(() => loadHooks({ directories: options.hooksDirectories })),
     platform: hostPlatform(arch(), cpuInfo()),
     exits,
     defaults: defaultsOf(options),
@@ -129,15 +136,32 @@ function makeDirectories(paths: StorePaths): void {
     for (const directory of [paths.root, paths.runRoot, paths.locks]) mkdirSync(directory, { recursive: true, mode: 0o700 })
   } catch (error) {
     const code = errorCode(error)
-    const advice = code === 'EACCES' || code === 'EPERM' ? 'choose a root and runRoot that this user may write, or run as root' : 'choose another root or runRoot'
-    throw new PodlibError('ERR_STORE_UNREADABLE', `cannot make the store at ${paths.root} with run root ${paths.runRoot} (${code}): ${advice}`, {
-      details: { root: paths.root, runRoot: paths.runRoot, systemCode: code },
-      cause: error,
-    })
+    const advice =
+      code === 'EACCES' || code === 'EPERM'
+        ? 'choose a root and runRoot that this user may write, or run as root'
+        : 'choose another root or runRoot'
+    throw new PodlibError(
+      'ERR_STORE_UNREADABLE',
+      `cannot make the store at ${paths.root} with run root ${paths.runRoot} (${code}): ${advice}`,
+      {
+        details: { root: paths.root, runRoot: paths.runRoot, systemCode: code },
+        cause: error,
+      },
+    )
   }
 }
 
-function createRuntime({ host, path, paths, env }: { host: Host; path: string; paths: StorePaths; env: Readonly<Record<string, string>> }): OciRuntime {
+function createRuntime({
+  host,
+  path,
+  paths,
+  env,
+}: {
+  host: Host
+  path: string
+  paths: StorePaths
+  env: Readonly<Record<string, string>>
+}): OciRuntime {
   const options = { host, path, stateDirectory: paths.ociRoot, cacheDirectory: paths.cache, systemdCgroup: false, env }
   return path.endsWith('crun') ? createCrun(options) : createRunc(options)
 }
@@ -162,7 +186,11 @@ async function describeMachine(host: Host, { env, home }: ResolvedOptions): Prom
   return {
     facts: { ...facts, boundingCapabilities: capabilitiesFromMask(boundingCapabilities) },
     cgroups: readCgroupLayout(),
-    seccompProfile: hostSeccompProfile([`${config}/containers/seccomp.json`, '/etc/containers/seccomp.json', '/usr/share/containers/seccomp.json']),
+    seccompProfile: hostSeccompProfile([
+      `${config}/containers/seccomp.json`,
+      '/etc/containers/seccomp.json',
+      '/usr/share/containers/seccomp.json',
+    ]),
   }
 }
 
@@ -172,7 +200,13 @@ function hostSeccompProfile(candidates: readonly string[]): SeccompProfile | und
   return path === undefined ? undefined : readSeccompProfile(path)
 }
 
-async function loadRegistries({ registriesConf, searchRegistries, insecureRegistries, env, home }: ResolvedOptions): Promise<RegistriesConf> {
+async function loadRegistries({
+  registriesConf,
+  searchRegistries,
+  insecureRegistries,
+  env,
+  home,
+}: ResolvedOptions): Promise<RegistriesConf> {
   const { loadRegistriesConf, registriesConfPaths } = await import('./registry/registries-conf.ts')
   const loaded = await loadRegistriesConf(registriesConf === undefined ? registriesConfPaths(env, home) : [registriesConf])
   const insecure = insecureRegistries.map((prefix) => ({ prefix, location: prefix, insecure: true, blocked: false, mirrors: [] }))
@@ -190,7 +224,13 @@ async function openRegistry(options: ResolvedOptions, registries: RegistriesConf
     import('./registry/tls.ts'),
   ])
   const { env, home, user, authFile, credentials } = options
-  const store = createCredentialStore({ env, home, uid: user.uid, credentialHelpers: registries.credentialHelpers, ...(authFile !== undefined && { authFile }) })
+  const store = createCredentialStore({
+    env,
+    home,
+    uid: user.uid,
+    credentialHelpers: registries.credentialHelpers,
+    ...(authFile !== undefined && { authFile }),
+  })
   return createRegistryClient({
     registries,
     env,
@@ -205,7 +245,8 @@ async function loadTrust({ policy, home, user }: ResolvedOptions): Promise<Trust
     import('./trust/policy-parse.ts'),
     import('./trust/registries-d.ts'),
   ])
-  const loaded = typeof policy === 'object' ? parsePolicy(policy) : await loadPolicy({ home, ...(policy !== undefined && { path: policy }) })
+  const loaded =
+    typeof policy === 'object' ? parsePolicy(policy) : await loadPolicy({ home, ...(policy !== undefined && { path: policy }) })
   return { policy: loaded, signatureConfig: await loadSignatureConfig({ home }), home: user.uid === 0 ? undefined : home }
 }
 
@@ -220,7 +261,17 @@ function exitCommand(paths: StorePaths, path: string | undefined): string[] {
   const extension = extname(import.meta.url)
   const program = fileURLToPath(new URL(`./programs/exit-command${extension}`, import.meta.url))
   const lock = join(paths.runRoot, 'owner.lock')
-  return [findProgram('sh', { path }), '-c', UNLESS_OWNED, findProgram('flock', { path }), lock, process.execPath, program, paths.root, paths.runRoot]
+  return [
+    findProgram('sh', { path }),
+    '-c',
+    UNLESS_OWNED,
+    findProgram('flock', { path }),
+    lock,
+    process.execPath,
+    program,
+    paths.root,
+    paths.runRoot,
+  ]
 }
 
 /** All that helper programs get of the environment. */

@@ -28,6 +28,8 @@ export interface RuntimeOptions {
   readonly network?: 'none' | 'host'
   /** Log driver of a container that does not say. @defaultValue `'k8s-file'` */
   readonly logDriver?: 'k8s-file' | 'none'
+  /** Directories of OCI hooks, in order of increasing precedence. @defaultValue [] */
+  readonly hooksDirectories?: readonly string[]
   /** cgroup that containers' cgroups are made in. @defaultValue `/podlib` */
   readonly cgroupParent?: string
   /** Environment that paths, proxies and credentials are looked up in. @defaultValue `process.env` */
@@ -48,6 +50,7 @@ export interface ResolvedOptions {
   readonly credentials: Readonly<Record<string, { readonly username: string; readonly password: string }>>
   readonly network: 'none' | 'host'
   readonly logDriver: 'k8s-file' | 'none'
+  readonly hooksDirectories: readonly string[]
   readonly cgroupParent: string
   readonly env: Readonly<Record<string, string>>
   readonly home: string
@@ -67,6 +70,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof RuntimeOptions>([
   'credentials',
   'network',
   'logDriver',
+  'hooksDirectories',
   'cgroupParent',
   'env',
 ])
@@ -94,6 +98,7 @@ export function resolveOptions(options: RuntimeOptions): ResolvedOptions {
     credentials: options.credentials ?? {},
     network: options.network ?? 'none',
     logDriver: options.logDriver ?? 'k8s-file',
+    hooksDirectories: options.hooksDirectories ?? [],
     cgroupParent: options.cgroupParent ?? '/podlib',
     env,
     home,

@@ -6,8 +6,8 @@ import type { OutputEncoding } from './container/exec.ts'
 import { recoverContainers } from './container/recover.ts'
 import { type RunOptions, type RunResult, runOnce } from './container/run.ts'
 import { isPodlibError, PodlibError } from './errors/errors.ts'
-import type { EventQuery } from './events/event-log.ts'
 import type { PodlibEvent } from './events/event.ts'
+import type { EventQuery } from './events/event-log.ts'
 import { Images } from './image/images.ts'
 import type { Context } from './lifecycle/context.ts'
 import { noticeReboot, sweepLayers } from './lifecycle/recover.ts'
@@ -77,7 +77,10 @@ export class Runtime implements AsyncDisposable {
    */
   static async open(options: RuntimeOptions = {}): Promise<Runtime> {
     if (process.platform !== 'linux') {
-      throw new PodlibError('ERR_UNSUPPORTED_PLATFORM', `podlib runs on Linux, not on ${process.platform}: use it inside a Linux virtual machine`)
+      throw new PodlibError(
+        'ERR_UNSUPPORTED_PLATFORM',
+        `podlib runs on Linux, not on ${process.platform}: use it inside a Linux virtual machine`,
+      )
     }
     const resolved = resolveOptions(options)
     const composition = await compose(resolved)
@@ -98,7 +101,11 @@ export class Runtime implements AsyncDisposable {
    *
    * @throws ERR_IMAGE_NOT_FOUND, what a pull throws, ERR_OCI_COMMAND_NOT_FOUND, ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE, and the signal's reason
    */
-  async run<Encoding extends OutputEncoding = 'utf8'>(image: string | { readonly id: string }, argv: readonly string[], options?: RunOptions<Encoding>): Promise<RunResult<Encoding>> {
+  async run<Encoding extends OutputEncoding = 'utf8'>(
+    image: string | { readonly id: string },
+    argv: readonly string[],
+    options?: RunOptions<Encoding>,
+  ): Promise<RunResult<Encoding>> {
     return runOnce<Encoding>(this.#context, await this.#imageFor(image, options?.signal), argv, options)
   }
 

@@ -1,4 +1,3 @@
-
 import type { Context } from '../lifecycle/context.ts'
 import { type ExecOptions, type ExecResult, execInContainer, type OutputEncoding, type SpawnOptions, spawnInContainer } from './exec.ts'
 import { type ContainerInfo, inspectContainer } from './inspect.ts'

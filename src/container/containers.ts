@@ -79,7 +79,9 @@ export function storedImage(context: Context, image: string | { readonly id: str
   const { row, name } = findImage(context, typeof image === 'string' ? image : image.id, context.platform)
   const config = parseImageConfig(row.config)
   if (config.os !== 'linux') {
-    throw new PodlibError('ERR_PLATFORM_MISMATCH', `image ${name} is for ${config.os}, and podlib runs Linux images only`, { details: { image: name, os: config.os } })
+    throw new PodlibError('ERR_PLATFORM_MISMATCH', `image ${name} is for ${config.os}, and podlib runs Linux images only`, {
+      details: { image: name, os: config.os },
+    })
   }
   return { id: row.id, name, config, layers: config.rootfs.diff_ids }
 }

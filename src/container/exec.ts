@@ -55,12 +55,21 @@ export interface ExecResult<Encoding extends OutputEncoding = 'utf8'> {
 }
 
 /** Starts a process in a running container; its streams lead straight to this program. */
-export async function spawnInContainer(context: Context, id: string, argv: readonly string[], options: SpawnOptions = {}): Promise<ContainerProcess> {
+export async function spawnInContainer(
+  context: Context,
+  id: string,
+  argv: readonly string[],
+  options: SpawnOptions = {},
+): Promise<ContainerProcess> {
   const { row, stored } = runningContainer(context, id)
   const [runtime, machine] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.machine()])
   const user = options.user ?? stored.config.process.user
   const storage = await context.storage()
-  const identity = await identify(context, { user, groups: options.user === undefined ? stored.config.process.groups : [] }, storage.rootfs(id).path)
+  const identity = await identify(
+    context,
+    { user, groups: options.user === undefined ? stored.config.process.groups : [] },
+    storage.rootfs(id).path,
+  )
   const process = generateExecProcess({
     config: stored.config,
     identity,
@@ -107,7 +116,10 @@ export async function collectProcess<Encoding extends OutputEncoding>(
   options: Pick<ExecOptions<Encoding>, 'input' | 'encoding' | 'maxOutputBytes'>,
 ): Promise<ExecResult<Encoding>> {
   const { input, encoding, maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES } = options
-  const [stdout, stderr] = [collectOutput(process.stdout, maxOutputBytes, 'standard output'), collectOutput(process.stderr, maxOutputBytes, 'standard error')]
+  const [stdout, stderr] = [
+    collectOutput(process.stdout, maxOutputBytes, 'standard output'),
+    collectOutput(process.stderr, maxOutputBytes, 'standard error'),
+  ]
   // A program may end without reading its input: that is its business.
   process.stdin?.on('error', () => {})
   process.stdin?.end(input)
@@ -115,7 +127,12 @@ export async function collectProcess<Encoding extends OutputEncoding>(
     const exit = await Promise.race([process.exited, failureOf(stdout.done), failureOf(stderr.done)])
     await drained([stdout, stderr])
     const text = (bytes: Buffer) => (encoding === 'buffer' ? bytes : bytes.toString('utf8'))
-    return { exitCode: exit.exitCode, signal: exit.signal, stdout: text(stdout.bytes()), stderr: text(stderr.bytes()) } as ExecResult<Encoding>
+    return {
+      exitCode: exit.exitCode,
+      signal: exit.signal,
+      stdout: text(stdout.bytes()),
+      stderr: text(stderr.bytes()),
+    } as ExecResult<Encoding>
   } catch (error) {
     await process.kill()
     throw error
@@ -135,7 +152,9 @@ function runningContainer(context: Context, id: string): { row: ContainerRow; st
   const row = getContainer(context.db, id)
   if (row === undefined) throw new PodlibError('ERR_CONTAINER_NOT_FOUND', `container ${id.slice(0, 12)} was removed`, { details: { id } })
   if (row.status !== 'running') {
-    throw new PodlibError('ERR_CONTAINER_STATE', `cannot run a process in container ${id.slice(0, 12)}: its status is ${row.status}`, { details: { id, status: row.status } })
+    throw new PodlibError('ERR_CONTAINER_STATE', `cannot run a process in container ${id.slice(0, 12)}: its status is ${row.status}`, {
+      details: { id, status: row.status },
+    })
   }
   return { row, stored: getContainerConfig(context.db, id) as StoredContainer }
 }

@@ -3,7 +3,17 @@ import { join } from 'node:path'
 import type { ContainerConfig } from '../bundle/container-config.ts'
 import type { ContainerFiles } from '../bundle/host-facts.ts'
 import { hostsFile, isLoopback, parseResolvConf, resolvConf } from '../bundle/name-files.ts'
+import { findProgram } from '../host/programs.ts'
 import type { ContainerRow } from '../state/container-row.ts'
+
+/** Where distributions put the init that podman brings. */
+const INIT_CANDIDATES = [
+  '/usr/libexec/podman/catatonit',
+  '/usr/libexec/catatonit/catatonit',
+  '/usr/bin/catatonit',
+  '/usr/bin/tini',
+  '/sbin/tini',
+]
 
 /** Writes the files that the container sees under /etc: they lie in the bundle and go with it. */
 export function writeContainerFiles(input: {
@@ -24,7 +34,7 @@ export function writeContainerFiles(input: {
     hostname: hostname === null ? null : write('hostname', `${hostname}\n`),
     containerenv: write('containerenv', ''),
     shm: null,
-    init: null,
+    init: config.process.init ? findProgram('catatonit', { candidates: INIT_CANDIDATES }) : null,
     volumes: {},
   }
 }

@@ -1,15 +1,18 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
+import type { ContainerConfig } from '../bundle/container-config.ts'
 import { generateSpec } from '../bundle/generate.ts'
 import type { Identity } from '../bundle/host-facts.ts'
 import { resolveUser, USER_FILE_MAX_BYTES } from '../bundle/users.ts'
 import { serializeSpec } from '../bundle/write.ts'
+import { matchHooks } from '../hooks/match.ts'
 import type { Context, Machine, StoredContainer } from '../lifecycle/context.ts'
 import type { ContainerSession } from '../lifecycle/with-container.ts'
+import type { RuntimeSpec, SpecHooks } from '../spec/runtime.ts'
 import type { SeccompProfile } from '../spec/seccomp-profile.ts'
-import type { RuntimeSpec } from '../spec/runtime.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { undoInit } from './cleanup.ts'
+import { hostDeviceNodes } from './device-nodes.ts'
 import { writeContainerFiles } from './files.ts'
 import { readSeccompProfile } from './seccomp-file.ts'
 
@@ -40,7 +43,10 @@ export async function initContainer(context: Context, session: ContainerSession)
       exitCommand: await context.exitCommand(),
     })
     const { pid, monitorPid, pidStartTime = 0, monitorStartTime = 0 } = created
-    await session.apply({ type: 'initialized', bootId: context.bootId, pid, pidStartTime, monitorPid, monitorStartTime }, { announce: 'init' })
+    await session.apply(
+      { type: 'initialized', bootId: context.bootId, pid, pidStartTime, monitorPid, monitorStartTime },
+      { announce: 'init' },
+    )
   } catch (error) {
     await undoInit(context, session).catch(() => {})
     throw error
@@ -62,9 +68,17 @@ export async function prepareBundle(context: Context, row: ContainerRow, { confi
     identity,
     files,
     ...seccompProfile(config.security.seccomp, machine),
+    deviceNodes: hostDeviceNodes(config),
+    hooks: await matchingHooks(context, config),
     cgroupsPath: machine.facts.cgroupControllers.length > 0 ? cgroupPath(context, config.cgroupParent, row.id) : '',
   })
   return spec
+}
+
+/** Hooks are matched against what the caller said, never against anything of the image. */
+async function matchingHooks(context: Context, { annotations, process, mounts }: ContainerConfig): Promise<SpecHooks> {
+  const facts = { annotations, args: process.args, hasBindMounts: mounts.some(({ type }) => type === 'bind') }
+  return matchHooks(await context.hooks(), facts).spec
 }
 
 function seccompProfile(seccomp: string, machine: Machine): { seccompProfile?: SeccompProfile } {

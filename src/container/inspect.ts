@@ -137,7 +137,19 @@ export async function inspectContainer(context: Context, id: string): Promise<Co
 
 function toInfo(row: ContainerRow, { config, ociRuntime }: StoredContainer): ContainerInfo {
   const { id, name, imageId, imageName, labels, restartCount, attached, error } = row
-  const base: InfoBase = { id, name, imageId, imageName, ociRuntime, config, labels, createdAt: new Date(row.createdAt), restartCount, attached, error }
+  const base: InfoBase = {
+    id,
+    name,
+    imageId,
+    imageName,
+    ociRuntime,
+    config,
+    labels,
+    createdAt: new Date(row.createdAt),
+    restartCount,
+    attached,
+    error,
+  }
   const startedAt = toDate(row.startedAt)
   switch (row.status) {
     case 'configured':

@@ -27,7 +27,12 @@ export async function* readLogs(context: Context, id: string, options: LogOption
   const row = getContainer(context.db, id)
   if (row === undefined) throw new PodlibError('ERR_CONTAINER_NOT_FOUND', `container ${id.slice(0, 12)} was removed`, { details: { id } })
   const { config } = getContainerConfig(context.db, id) as StoredContainer
-  if (row.attached) throw new PodlibError('ERR_CONTAINER_NO_LOGS', `container ${id.slice(0, 12)} keeps no log: its output goes to the program that runs it`, { details: { id } })
+  if (row.attached)
+    throw new PodlibError(
+      'ERR_CONTAINER_NO_LOGS',
+      `container ${id.slice(0, 12)} keeps no log: its output goes to the program that runs it`,
+      { details: { id } },
+    )
   const left = new AbortController()
   const following = options.follow === true && expectsProcess(row.status)
   const exited = following ? context.exits.ended(row, left.signal).catch(() => {}) : Promise.resolve()
@@ -39,12 +44,19 @@ export async function* readLogs(context: Context, id: string, options: LogOption
 }
 
 /** Everything that a container wrote, by stream. @throws ERR_OUTPUT_TOO_LARGE */
-export async function readAllLogs(context: Context, id: string, maxBytes = DEFAULT_MAX_OUTPUT_BYTES): Promise<{ stdout: Buffer; stderr: Buffer }> {
+export async function readAllLogs(
+  context: Context,
+  id: string,
+  maxBytes = DEFAULT_MAX_OUTPUT_BYTES,
+): Promise<{ stdout: Buffer; stderr: Buffer }> {
   const parts = { stdout: [] as string[], stderr: [] as string[] }
   let size = 0
   for await (const { stream, text, partial } of readLogs(context, id)) {
     size += text.length
-    if (size > maxBytes) throw new PodlibError('ERR_OUTPUT_TOO_LARGE', `the log is more than ${maxBytes} bytes; raise maxOutputBytes`, { details: { maxBytes } })
+    if (size > maxBytes)
+      throw new PodlibError('ERR_OUTPUT_TOO_LARGE', `the log is more than ${maxBytes} bytes; raise maxOutputBytes`, {
+        details: { maxBytes },
+      })
     parts[stream].push(partial ? text : `${text}\n`)
   }
   return { stdout: Buffer.from(parts.stdout.join('')), stderr: Buffer.from(parts.stderr.join('')) }

@@ -33,7 +33,8 @@ export class ContainerProcess {
     this.stderr = attached.stderr
     this.#killer = killer
     this.exited = attached.exited.then(({ exitCode, exitSignal, timedOut }) => {
-      if (timedOut) throw new PodlibError('ERR_EXEC_TIMEOUT', 'the process did not end within its time limit and was killed with all that it started')
+      if (timedOut)
+        throw new PodlibError('ERR_EXEC_TIMEOUT', 'the process did not end within its time limit and was killed with all that it started')
       return { exitCode, signal: exitSignal }
     })
     this.exited.catch(() => {})

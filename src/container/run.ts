@@ -1,8 +1,8 @@
 import { mkdirSync } from 'node:fs'
 import type { CreateContainerOptions } from '../bundle/container-options.ts'
 import { PodlibError } from '../errors/errors.ts'
-import { cgroupDirectory } from '../host/cgroup.ts'
 import type { AttachedProcess } from '../host/attached-process.ts'
+import { cgroupDirectory } from '../host/cgroup.ts'
 import type { RunAttachedOutput } from '../host/jobs/run-attached.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
@@ -44,11 +44,21 @@ export async function runOnce<Encoding extends OutputEncoding>(
 ): Promise<RunResult<Encoding>> {
   const { input, encoding, maxOutputBytes, timeout, signal, monitor = false, ...create } = options
   signal?.throwIfAborted()
-  const io = { ...(input !== undefined && { input }), ...(encoding && { encoding }), ...(maxOutputBytes !== undefined && { maxOutputBytes }) }
+  const io = {
+    ...(input !== undefined && { input }),
+    ...(encoding && { encoding }),
+    ...(maxOutputBytes !== undefined && { maxOutputBytes }),
+  }
   const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout, 'timeout')
   const limits = { timeoutMs, signal }
-  const { row, stored } = await createContainer(context, { image, options: { ...create, command: argv, ephemeral: true }, attached: !monitor })
-  return monitor ? runMonitored<Encoding>(context, row, { io, ...limits }) : runAttached<Encoding>(context, { row, stored }, { io, ...limits })
+  const { row, stored } = await createContainer(context, {
+    image,
+    options: { ...create, command: argv, ephemeral: true },
+    attached: !monitor,
+  })
+  return monitor
+    ? runMonitored<Encoding>(context, row, { io, ...limits })
+    : runAttached<Encoding>(context, { row, stored }, { io, ...limits })
 }
 
 interface RunInput<Encoding extends OutputEncoding> {
@@ -88,7 +98,11 @@ interface StartAttachedInput {
   readonly signal: AbortSignal
 }
 
-async function startAttached(context: Context, session: ContainerSession, input: StartAttachedInput): Promise<AttachedProcess<RunAttachedOutput>> {
+async function startAttached(
+  context: Context,
+  session: ContainerSession,
+  input: StartAttachedInput,
+): Promise<AttachedProcess<RunAttachedOutput>> {
   const { stored, stdin, timeoutMs, signal } = input
   const { row } = session
   // Written before anything is made on the host: whoever finds this row with its owner gone cleans up.
@@ -128,7 +142,11 @@ async function finishAttached(context: Context, session: ContainerSession, exit:
   await removeExited(context, session)
 }
 
-async function runMonitored<Encoding extends OutputEncoding>(context: Context, row: ContainerRow, { io, timeoutMs, signal }: RunInput<Encoding>): Promise<RunResult<Encoding>> {
+async function runMonitored<Encoding extends OutputEncoding>(
+  context: Context,
+  row: ContainerRow,
+  { io, timeoutMs, signal }: RunInput<Encoding>,
+): Promise<RunResult<Encoding>> {
   if (io.input !== undefined) {
     await removeContainer(context, row.id, { force: true })
     throw new PodlibError('ERR_INVALID_ARGUMENT', 'a container under a monitor cannot be given input: leave out monitor or input')
@@ -143,7 +161,8 @@ async function runMonitored<Encoding extends OutputEncoding>(context: Context, r
     const text = (bytes: Buffer) => (io.encoding === 'buffer' ? bytes : bytes.toString('utf8'))
     return { ...exit, stdout: text(output.stdout), stderr: text(output.stderr) } as RunResult<Encoding>
   } catch (error) {
-    if (limit?.aborted && !signal?.aborted) throw new PodlibError('ERR_EXEC_TIMEOUT', 'the container did not end within its time limit and was killed')
+    if (limit?.aborted && !signal?.aborted)
+      throw new PodlibError('ERR_EXEC_TIMEOUT', 'the container did not end within its time limit and was killed')
     throw error
   } finally {
     await removeContainer(context, row.id, { force: true }).finally(() => context.claims.delete(row.id))

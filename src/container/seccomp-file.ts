@@ -8,6 +8,9 @@ export function readSeccompProfile(path: string): SeccompProfile {
   try {
     return validateSeccompProfile(JSON.parse(readFileSync(path, 'utf8')), `seccomp profile ${path}`)
   } catch (error) {
-    throw new PodlibError('ERR_CONFIG_INVALID', `cannot use the seccomp profile ${path}: ${errorMessage(error)}`, { details: { path }, cause: error })
+    throw new PodlibError('ERR_CONFIG_INVALID', `cannot use the seccomp profile ${path}: ${errorMessage(error)}`, {
+      details: { path },
+      cause: error,
+    })
   }
 }

@@ -36,11 +36,19 @@ export interface ContainerStats {
  *
  * @throws ERR_CONTAINER_STATE when it does not run, ERR_CGROUP when it has no cgroup of its own
  */
-export async function* streamStats(context: Context, id: string, { intervalMs = 1000, signal }: StatsOptions = {}): AsyncGenerator<ContainerStats> {
+export async function* streamStats(
+  context: Context,
+  id: string,
+  { intervalMs = 1000, signal }: StatsOptions = {},
+): AsyncGenerator<ContainerStats> {
   const { facts, cgroups } = await context.machine()
   const row = runningRow(context, id)
   if (facts.cgroupControllers.length === 0) {
-    throw new PodlibError('ERR_CGROUP', `container ${id.slice(0, 12)} has no cgroup of its own on this host: there is nothing to read its use from`, { details: { id } })
+    throw new PodlibError(
+      'ERR_CGROUP',
+      `container ${id.slice(0, 12)} has no cgroup of its own on this host: there is nothing to read its use from`,
+      { details: { id } },
+    )
   }
   const { config } = getContainerConfig(context.db, id) as StoredContainer
   const path = cgroupPath(context, config.cgroupParent, id)
@@ -74,5 +82,7 @@ function runningRow(context: Context, id: string) {
   const row = getContainer(context.db, id)
   if (row === undefined) throw new PodlibError('ERR_CONTAINER_NOT_FOUND', `container ${id.slice(0, 12)} was removed`, { details: { id } })
   if (row.status === 'running' || row.status === 'paused') return row
-  throw new PodlibError('ERR_CONTAINER_STATE', `container ${id.slice(0, 12)} uses nothing: its status is ${row.status}`, { details: { id, status: row.status } })
+  throw new PodlibError('ERR_CONTAINER_STATE', `container ${id.slice(0, 12)} uses nothing: its status is ${row.status}`, {
+    details: { id, status: row.status },
+  })
 }

@@ -1,3 +1,4 @@
+import type { IdRange } from './id-map.ts'
 import type { JobContext } from './job.ts'
 import type { JOBS } from './jobs/all.ts'
 
@@ -44,15 +45,6 @@ export type JobInput<Name extends JobName> = Parameters<JobFunction<Name>>[0]
 export type JobOutput<Name extends JobName> = Awaited<ReturnType<JobFunction<Name>>>
 export type JobProgress<Name extends JobName> =
   Parameters<JobFunction<Name>> extends [unknown, JobContext<infer Progress>] ? Progress : never
-
-/** A contiguous range of an ID mapping of the worker's user namespace. */
-export interface IdRange {
-  /** First ID inside. */
-  readonly inside: number
-  /** First ID outside. */
-  readonly outside: number
-  readonly size: number
-}
 
 /** What the worker can do and which ids it has. */
 export interface HostFacts {

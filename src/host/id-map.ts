@@ -1,4 +1,11 @@
-import type { IdRange } from './host.ts'
+/** A contiguous range of an ID mapping of the worker's user namespace. */
+export interface IdRange {
+  /** First ID inside. */
+  readonly inside: number
+  /** First ID outside. */
+  readonly outside: number
+  readonly size: number
+}
 
 /** One line of /etc/subuid or /etc/subgid. @see subuid(5) */
 export interface SubordinateRange {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { errorCode, errorMessage, PodlibError } from '../errors/errors.ts'
-import type { IdRange } from './host.ts'
+import type { IdRange } from './id-map.ts'
 import { parseIdMap, rootlessMapping, subordinateRanges } from './id-map.ts'
 import { isSameProcess, readProcess } from './proc.ts'
 

@@ -2,6 +2,7 @@ import type { ConfigDefaults } from '../bundle/config-defaults.ts'
 import type { ContainerConfig } from '../bundle/container-config.ts'
 import type { HostFacts } from '../bundle/host-facts.ts'
 import type { EventLog } from '../events/event-log.ts'
+import type { Hook } from '../hooks/hook.ts'
 import type { CgroupLayout } from '../host/cgroup.ts'
 import type { Host } from '../host/host.ts'
 import type { Locks } from '../lock/locks.ts'
@@ -39,6 +40,7 @@ export interface Context {
   readonly registry: () => Promise<RegistryClient>
   readonly registriesConf: () => Promise<RegistriesConf>
   readonly trust: () => Promise<Trust>
+  readonly hooks: () => Promise<readonly Hook[]>
   /** The platform of this machine. */
   readonly platform: Platform
   readonly exits: ExitWatch

@@ -1,9 +1,9 @@
 import { isSameProcess } from '../host/proc.ts'
+import type { Monitor } from '../monitor/monitor.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { getContainer } from '../state/container-table.ts'
 import type { Database } from '../state/database.ts'
 import { expectsProcess } from './reconcile.ts'
-import type { Monitor } from '../monitor/monitor.ts'
 
 /** Tells when containers end. */
 export interface ExitWatch {
@@ -55,7 +55,10 @@ export function createExitWatch({ db, monitor, onExit }: ExitWatchOptions): Exit
       starting ??= watch()
       await starting
       const hasRecord = async () => (await monitor()).exitRecord(container.id) !== undefined
-      const isGone = () => (container.attached ? hasEnded(db, container.id) : container.pid !== null && !isSameProcess(container.pid, container.pidStartTime ?? 0))
+      const isGone = () =>
+        container.attached
+          ? hasEnded(db, container.id)
+          : container.pid !== null && !isSameProcess(container.pid, container.pidStartTime ?? 0)
       await new Promise<void>((resolve, reject) => {
         const wakers = waiting.get(container.id) ?? new Set()
         waiting.set(container.id, wakers)

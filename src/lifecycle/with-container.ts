@@ -1,9 +1,9 @@
-import { putExitRecord } from '../state/exit-record-table.ts'
 import { PodlibError } from '../errors/errors.ts'
 import type { EventAction, EventDraft } from '../events/event.ts'
 import type { LockOptions } from '../lock/locks.ts'
 import type { ContainerPatch, ContainerRow } from '../state/container-row.ts'
 import { deleteContainer, getContainer, getContainerConfig, setContainerState, updateContainer } from '../state/container-table.ts'
+import { putExitRecord } from '../state/exit-record-table.ts'
 import type { Context, StoredContainer } from './context.ts'
 import { gatherEvidence } from './evidence.ts'
 import { reconcile } from './reconcile.ts'
@@ -43,7 +43,14 @@ export class ContainerSession {
     this.#row = await db.transaction(
       () => {
         const row = setContainerState(db, this.#row.id, decided)
-        if (event.type === 'exited') putExitRecord(db, { containerId: row.id, exitCode: event.exitCode, exitSignal: event.exitSignal, oomKilled: event.oomKilled, finishedAt: event.finishedAt })
+        if (event.type === 'exited')
+          putExitRecord(db, {
+            containerId: row.id,
+            exitCode: event.exitCode,
+            exitSignal: event.exitSignal,
+            oomKilled: event.oomKilled,
+            finishedAt: event.finishedAt,
+          })
         if (options.announce) this.#announce(options.announce, row)
         return row
       },
