@@ -8,6 +8,10 @@ export const LAYER_REASSEMBLY = 'reassembly.zst'
 export const LAYER_REPLACED = 'replaced'
 /** Paths of directories that the layer has entries in but none for, each ended by NUL. Absent when there are none. */
 export const LAYER_IMPLIED = 'implied-directories'
+/** Stands for an entry of the root itself that the layer does not have. Empty. */
+export const IMPLIED_ROOT = 'implied-root'
+/** The layer hides everything below it. Empty; overlay does not heed the mark on a root itself. */
+export const OPAQUE_ROOT = 'opaque-root'
 
 /** `paths` are relative and Latin-1: any bytes, one character a byte. */
 export function writeImpliedDirectories(directory: string, paths: readonly string[]): void {

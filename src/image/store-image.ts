@@ -29,7 +29,7 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
   const { raw, manifest, index, config, configBytes, names, action } = input
   const storage = await context.storage()
   const diffIds = config.rootfs.diff_ids
-  if (diffIds.some((diffId) => getLayer(db, diffId)?.state === 'staging')) await storage.sync()
+  if (diffIds.some((diffId) => getLayer(db, diffId)?.state === 'staging')) await storage.seal(diffIds)
   const id = digestHex(manifest.config.digest)
   const { os, architecture, variant = '' } = normalizePlatform(config)
   await db.transaction(

@@ -10,13 +10,13 @@ import type { Digest } from '../spec/digest.ts'
  * A layer's life: `stage` makes it from a blob in a private directory, while both digests are computed;
  * `publish` puts it in its place by one rename; from then on it can be mounted; `removeLayer` takes it
  * away. A staged layer that is never published is `discard`ed, or swept when the store is next opened.
- * `sync` makes everything published so far survive a power cut; call it before the database says so.
+ * `seal` makes a stack of published layers fit to be used and survive a power cut; call it before the database says so.
  *
  * A container has a writable directory over its layers: `mount` makes the merged view, `unmount` ends it,
  * `removeContainer` deletes the writable part. All of them may be repeated.
  *
  * Worked story, a pull of two layers and a run: `stage(a)` and `stage(b)` at the same time; `publish(a)`;
- * `publish(b)`; `sync()`; the database commits the image. Then `mount({ id, layers: [a, b] })` gives the
+ * `publish(b)`; `seal([a, b])`; the database commits the image. Then `mount({ id, layers: [a, b] })` gives the
  * path of the root file system; the container runs and exits; `unmount(id)`; `removeContainer(id)`.
  */
 export interface StorageDriver {
@@ -28,7 +28,8 @@ export interface StorageDriver {
   discard(staged: StagedLayer): Promise<void>
   /** Idempotent. The caller knows that no image and no container uses the layer. */
   removeLayer(diffId: Digest): Promise<void>
-  sync(): Promise<void>
+  /** Takes the published layers of one image, bottom first. */
+  seal(layers: readonly Digest[]): Promise<void>
   mount(request: MountRequest): Promise<ContainerRootfs>
   /** Where the root file system of a mounted container is. */
   rootfs(containerId: string): ContainerRootfs

@@ -1,12 +1,13 @@
 import { conmonCreate } from './conmon-create.ts'
 import { describeHost } from './describe-host.ts'
+import { endAttached } from './end-attached.ts'
 import { execAttached } from './exec-attached.ts'
 import { mountRootfs } from './mount-rootfs.ts'
 import { readInRoot } from './read-in-root.ts'
 import { removeTree } from './remove-tree.ts'
 import { runAttached } from './run-attached.ts'
 import { runProgram } from './run-program.ts'
-import { syncFilesystem } from './sync-filesystem.ts'
+import { sealLayers } from './seal-layers.ts'
 import { unmount } from './unmount.ts'
 import { unpackLayer } from './unpack-layer.ts'
 
@@ -14,13 +15,14 @@ import { unpackLayer } from './unpack-layer.ts'
 export const JOBS = {
   'conmon-create': conmonCreate,
   'describe-host': describeHost,
+  'end-attached': endAttached,
   'exec-attached': execAttached,
   'mount-rootfs': mountRootfs,
   'read-in-root': readInRoot,
   'remove-tree': removeTree,
   'run-attached': runAttached,
   'run-program': runProgram,
-  'sync-filesystem': syncFilesystem,
+  'seal-layers': sealLayers,
   unmount,
   'unpack-layer': unpackLayer,
 } as const

@@ -26,7 +26,16 @@ export interface HostDescription {
 const CGROUP2_SUPER_MAGIC = 0x63677270
 const CAP_SYS_RESOURCE = 24n
 const TTY_GROUP = 5
-const GO_ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', arm64: 'arm64', arm: 'arm', ppc64: 'ppc64le', s390x: 's390x', riscv64: 'riscv64', loong64: 'loong64' }
+const GO_ARCHITECTURES: Readonly<Record<string, string>> = {
+  x64: 'amd64',
+  ia32: '386',
+  arm64: 'arm64',
+  arm: 'arm',
+  ppc64: 'ppc64le',
+  s390x: 's390x',
+  riscv64: 'riscv64',
+  loong64: 'loong64',
+}
 const ALL_IDS = 4294967295
 
 export function describeHost(): HostDescription {
@@ -52,7 +61,14 @@ export function describeHost(): HostDescription {
   }
 }
 
-const V1_NAMES: Readonly<Record<string, string>> = { blkio: 'io', cpu: 'cpu', cpuset: 'cpuset', memory: 'memory', pids: 'pids', devices: 'devices' }
+const V1_NAMES: Readonly<Record<string, string>> = {
+  blkio: 'io',
+  cpu: 'cpu',
+  cpuset: 'cpuset',
+  memory: 'memory',
+  pids: 'pids',
+  devices: 'devices',
+}
 
 function controllers(unified: boolean): string[] {
   if (unified) return [...readFileSync('/sys/fs/cgroup/cgroup.controllers', 'utf8').trim().split(' '), 'devices']
@@ -65,7 +81,9 @@ function countsSwap(unified: boolean): boolean {
 }
 
 function childCountsSwap(): boolean {
-  return readdirSync('/sys/fs/cgroup', { withFileTypes: true }).some((entry) => entry.isDirectory() && existsSync(`/sys/fs/cgroup/${entry.name}/memory.swap.max`))
+  return readdirSync('/sys/fs/cgroup', { withFileTypes: true }).some(
+    (entry) => entry.isDirectory() && existsSync(`/sys/fs/cgroup/${entry.name}/memory.swap.max`),
+  )
 }
 
 const LIMIT_NAMES: Readonly<Record<string, string>> = {

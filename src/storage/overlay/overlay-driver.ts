@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT } from '../../archive/layer-files.ts'
 import { errorCode } from '../../errors/errors.ts'
 import type { Host } from '../../host/host.ts'
 import { isSameProcess, readProcess } from '../../host/proc.ts'
@@ -40,7 +41,10 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
         directory: location,
         xattrPrefix: host.facts.overlayXattrs,
       }
-      return { ...(await host.run('unpack-layer', input, { signal, onProgress })), location }
+      const { opaqueRoot, hasRootEntry, ...layer } = await host.run('unpack-layer', input, { signal, onProgress })
+      if (opaqueRoot) writeFileSync(join(location, OPAQUE_ROOT), '')
+      if (!hasRootEntry) writeFileSync(join(location, IMPLIED_ROOT), '')
+      return { ...layer, location }
     },
 
     async publish(staged: StagedLayer) {
@@ -65,15 +69,15 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
       await remove(doomed)
     },
 
-    async sync() {
-      await host.run('sync-filesystem', { path: options.root })
+    async seal(stack) {
+      await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root })
     },
 
     async mount({ containerId, layers: stack, volatile }) {
       const target = join(mounts, containerId)
       const own = join(containers, containerId)
       await host.run('mount-rootfs', {
-        lowers: [...stack].reverse().map((diffId) => join(layerPath(diffId), 'fs')),
+        lowers: visibleLayers(stack.map(layerPath)).map((layer) => join(layer, LAYER_TREE)),
         writable: { upper: join(own, 'upper'), work: join(own, 'work') },
         target,
         userXattrs: host.facts.overlayXattrs === 'user',
@@ -101,4 +105,11 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
       if (abandoned.length > 0) await remove(...abandoned.map((name) => join(staging, name)))
     },
   }
+}
+
+/** Top first, down to the first layer that hides all below it. */
+function visibleLayers(bottomFirst: readonly string[]): string[] {
+  const topFirst = [...bottomFirst].reverse()
+  const opaque = topFirst.findIndex((layer) => existsSync(join(layer, OPAQUE_ROOT)))
+  return opaque < 0 ? topFirst : topFirst.slice(0, opaque + 1)
 }

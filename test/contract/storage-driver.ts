@@ -1,0 +1,130 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from '@jest/globals'
+import { type Digest, digestOf } from '../../src/spec/digest.ts'
+import type { StagedLayer, StorageDriver } from '../../src/storage/storage-driver.ts'
+import { tar } from '../helpers/tar-builder.ts'
+
+export interface StorageBench {
+  readonly driver: StorageDriver
+  /** A directory of the test's own, on a disk. */
+  readonly work: string
+}
+
+const ID = 'c'.repeat(64)
+
+/** What every storage driver does. `bench` gives a fresh, empty one. */
+export function storageDriverContract(bench: () => Promise<StorageBench>): void {
+  test('stages a layer and says what it proved to be', async () => {
+    const { driver, work } = await bench()
+    const bytes = layer({ 'etc/name': 'first' })
+    const staged = await stage(driver, work, bytes)
+    expect(staged).toMatchObject({ diffId: digestOf(bytes), blobDigest: digestOf(bytes), blobSize: bytes.length, size: bytes.length })
+  })
+
+  test('refuses a layer that is not what it should be, and keeps nothing of it', async () => {
+    const { driver, work } = await bench()
+    const path = join(work, 'blob')
+    writeFileSync(path, layer({ a: '1' }))
+    const wrong: Digest = `sha256:${'0'.repeat(64)}`
+    await expect(driver.stage({ path, diffId: wrong })).rejects.toMatchObject({ code: 'ERR_DIGEST_MISMATCH' })
+    expect(filesUnder(work)).toEqual([path])
+  })
+
+  test('shows the layers of a container as one tree, the upper over the lower, and lets it write', async () => {
+    const { driver, work } = await bench()
+    const stack = await publishAll(driver, work, [layer({ 'etc/name': 'lower', 'etc/kept': 'yes' }), layer({ 'etc/name': 'upper' })])
+    const { path } = await driver.mount({ containerId: ID, layers: stack, volatile: false })
+    expect(driver.rootfs(ID)).toEqual({ path })
+    expect([read(path, 'etc/name'), read(path, 'etc/kept')]).toEqual(['upper', 'yes'])
+    writeFileSync(join(path, 'etc/name'), 'mine')
+    await driver.unmount(ID)
+    const again = await driver.mount({ containerId: ID, layers: stack, volatile: false })
+    expect(read(again.path, 'etc/name')).toBe('mine')
+    await driver.unmount(ID)
+  })
+
+  test('gives each container its own writes over the same layers', async () => {
+    const { driver, work } = await bench()
+    const stack = await publishAll(driver, work, [layer({ name: 'base' })])
+    const [one, two] = ['1'.repeat(64), '2'.repeat(64)]
+    const first = await driver.mount({ containerId: one, layers: stack, volatile: true })
+    const second = await driver.mount({ containerId: two, layers: stack, volatile: true })
+    writeFileSync(join(first.path, 'name'), 'changed')
+    expect(read(second.path, 'name')).toBe('base')
+    for (const id of [one, two]) await driver.unmount(id)
+  })
+
+  test('publishes a layer that is there already without harm, and keeps the first', async () => {
+    const { driver, work } = await bench()
+    const bytes = layer({ name: 'same' })
+    const [first, second] = [await stage(driver, work, bytes), await stage(driver, work, bytes)]
+    await driver.publish(first)
+    await driver.publish(second)
+    expect(existsSync(second.location)).toBe(false)
+  })
+
+  test('discards, unmounts and removes as often as asked', async () => {
+    const { driver, work } = await bench()
+    const staged = await stage(driver, work, layer({ a: '1' }))
+    for (let turn = 0; turn < 2; turn++) await driver.discard(staged)
+    const [diffId] = await publishAll(driver, work, [layer({ b: '2' })])
+    await driver.mount({ containerId: ID, layers: [diffId as Digest], volatile: false })
+    for (let turn = 0; turn < 2; turn++) await driver.unmount(ID)
+    for (let turn = 0; turn < 2; turn++) await driver.removeContainer(ID)
+    for (let turn = 0; turn < 2; turn++) await driver.removeLayer(diffId as Digest)
+    await driver.seal([])
+  })
+
+  test('sweeps what a process that is gone was staging, and leaves alone what a living one is', async () => {
+    const { driver, work } = await bench()
+    const staged = await stage(driver, work, layer({ a: '1' }))
+    const abandoned = staged.location.replace(/\/\d+-\d+-/, '/4194305-1-')
+    mkdirSync(join(abandoned, 'fs'), { recursive: true })
+    await driver.sweep()
+    expect([existsSync(abandoned), existsSync(staged.location)]).toEqual([false, true])
+  })
+
+  test('an abort while staging leaves nothing', async () => {
+    const { driver, work } = await bench()
+    const path = join(work, 'fifo')
+    execFileSync('mkfifo', [path])
+    const controller = new AbortController()
+    const staging = driver.stage({ path }, { signal: controller.signal })
+    setTimeout(() => controller.abort(new Error('enough')), 200)
+    await expect(staging).rejects.toThrow('enough')
+    expect(filesUnder(work)).toEqual([path])
+  })
+}
+
+function layer(files: Readonly<Record<string, string>>): Buffer {
+  const directories = [...new Set(Object.keys(files).flatMap((name) => (name.includes('/') ? [`${name.split('/')[0]}/`] : [])))]
+  return tar(
+    ...directories.map((name) => ({ name, type: '5', mode: 0o755 })),
+    ...Object.entries(files).map(([name, text]) => ({ name, content: text, mode: 0o644 })),
+  )
+}
+
+function stage(driver: StorageDriver, work: string, bytes: Buffer): Promise<StagedLayer> {
+  const path = join(work, `blob-${createHash('sha256').update(bytes).digest('hex').slice(0, 8)}`)
+  writeFileSync(path, bytes)
+  return driver.stage({ path, blob: { digest: digestOf(bytes), size: bytes.length }, diffId: digestOf(bytes) })
+}
+
+async function publishAll(driver: StorageDriver, work: string, layers: readonly Buffer[]): Promise<Digest[]> {
+  const staged = await Promise.all(layers.map((bytes) => stage(driver, work, bytes)))
+  for (const one of staged) await driver.publish(one)
+  return staged.map(({ diffId }) => diffId)
+}
+
+function read(root: string, name: string): string {
+  return readFileSync(join(root, name), 'utf8')
+}
+
+function filesUnder(directory: string): string[] {
+  return readdirSync(directory, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name))
+}

@@ -1,0 +1,75 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import type { Host } from '../../../src/host/host.ts'
+import { descendants, listProcesses } from '../../../src/host/proc.ts'
+import { mkfifo } from '../../../src/host/sys/libc.ts'
+import { temporaryDirectories } from '../../helpers/temporary-directory.ts'
+import { testHost } from '../../helpers/worker.ts'
+
+const directory = temporaryDirectories()
+const readHostname = { root: '/', paths: ['/etc/hostname'], maxBytes: 64 }
+
+function workers(): number[] {
+  return descendants([process.pid], listProcesses())
+    .filter(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'latin1').startsWith('podlib-worker'))
+    .map(({ pid }) => pid)
+}
+
+describe('the host worker', () => {
+  let host: Host
+  beforeAll(() => {
+    host = testHost()
+  })
+  afterAll(() => host.close())
+
+  test('does jobs with values in both directions', async () => {
+    const [name] = await host.run('read-in-root', readHostname)
+    expect(Buffer.from(name ?? []).toString()).toBe(readFileSync('/etc/hostname', 'utf8'))
+  })
+
+  test('is one process for all that is asked at once', async () => {
+    await Promise.all(Array.from({ length: 20 }, () => host.run('read-in-root', readHostname)))
+    expect(workers()).toHaveLength(1)
+  })
+
+  test('gives errors back with code, words and details', async () => {
+    const target = join(directory(), 'merged')
+    const mounting = host.run('mount-rootfs', { lowers: ['/nowhere'], target, userXattrs: false, volatile: false })
+    await expect(mounting).rejects.toMatchObject({ code: 'ERR_MOUNT_FAILED', kind: 'unavailable', details: { target } })
+  })
+
+  test('that is killed fails what it was at, and the next call starts another', async () => {
+    const fifo = join(directory(), 'fifo')
+    mkfifo(fifo)
+    const doomed = host.run('run-program', { argv: ['/bin/sleep', '60'] })
+    doomed.catch(() => {})
+    await sleep(50)
+    const [before] = workers()
+    process.kill(before as number, 'SIGKILL')
+    await expect(doomed).rejects.toMatchObject({ code: 'ERR_HOST_WORKER_DIED' })
+    await host.run('read-in-root', readHostname)
+    expect(workers()).not.toContain(before)
+  })
+
+  test("an abort ends the job and rejects with the signal's reason", async () => {
+    const controller = new AbortController()
+    const running = host.run('run-program', { argv: ['/bin/sleep', '60'] }, { signal: controller.signal })
+    await sleep(50)
+    controller.abort(new Error('enough'))
+    await expect(running).rejects.toThrow('enough')
+  })
+
+  test('that was given up before it began does nothing', async () => {
+    const running = host.run('read-in-root', readHostname, { signal: AbortSignal.abort(new Error('never mind')) })
+    await expect(running).rejects.toThrow('never mind')
+  })
+
+  test('ends when the host is closed, which can be done twice, and does nothing after', async () => {
+    const other = testHost()
+    await other.run('read-in-root', readHostname)
+    await Promise.all([other.close(), other.close()])
+    await expect(other.run('read-in-root', readHostname)).rejects.toMatchObject({ code: 'ERR_RUNTIME_CLOSED' })
+  })
+})
