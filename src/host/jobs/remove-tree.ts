@@ -1,23 +1,15 @@
-import { chmodSync, lstatSync, readdirSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-import { errorCode } from '../../errors/errors.ts'
+import { execFileSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { findProgram } from '../programs.ts'
 
-/** Removes trees with everything in them; what is not there is no error. Never follows a symbolic link, never crosses into a mount. */
+/** Removes trees with everything in them; what is not there is no error. Never follows a symbolic link. */
 export function removeTree({ paths }: { readonly paths: readonly string[] }): void {
   for (const path of paths) {
     try {
       rmSync(path, { recursive: true, force: true })
-    } catch (error) {
-      // In a user namespace root still needs permission on directories of unmapped or foreign owners' modes.
-      if (errorCode(error) !== 'EACCES') throw error
-      openDirectories(path)
-      rmSync(path, { recursive: true, force: true })
+    } catch {
+      // Node's own way recurses and reads names as text: a container can nest deeper, and name in any bytes.
+      execFileSync(findProgram('rm'), ['-rf', '--one-file-system', '--', path], { stdio: ['ignore', 'ignore', 'pipe'], env: {} })
     }
   }
-}
-
-function openDirectories(path: string): void {
-  if (!lstatSync(path).isDirectory()) return
-  chmodSync(path, 0o700)
-  for (const name of readdirSync(path)) openDirectories(join(path, name))
 }
