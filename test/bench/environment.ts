@@ -127,6 +127,8 @@ export class BenchEnvironment implements AsyncDisposable {
   #once<Value>(name: string, make: () => Promise<Value>): Promise<Value> {
     const known = this.#made.get(name) ?? make()
     this.#made.set(name, known)
+    // The next case tries again.
+    known.catch(() => this.#made.delete(name))
     return known as Promise<Value>
   }
 }
