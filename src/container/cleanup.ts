@@ -57,10 +57,11 @@ export async function cleanupEnded(context: Context, id: string): Promise<void> 
   }
 }
 
-/** The end of a removal: the writable layer, then the row. */
+/** The end of a removal: what it has on disk and in the run directory, then the row. */
 export async function removeExited(context: Context, session: ContainerSession): Promise<void> {
   if (session.row.status !== 'removing') await session.apply({ type: 'removal-begun' })
   const storage = await context.storage()
   await storage.removeContainer(session.row.id)
+  rmSync(context.paths.bundle(session.row.id), { recursive: true, force: true })
   await session.forget()
 }

@@ -138,7 +138,8 @@ async function finishAttached(context: Context, session: ContainerSession, exit:
     const { exitCode = -1, exitSignal = null, oomKilled = false } = exit ?? {}
     await session.apply({ type: 'exited', exitCode, exitSignal, oomKilled, finishedAt: Date.now() }, { announce: 'died' })
   }
-  await cleanupContainer(context, session)
+  // A runtime that ran to its end has deleted the container itself.
+  if (exit === undefined) await cleanupContainer(context, session)
   await removeExited(context, session)
 }
 

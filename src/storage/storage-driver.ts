@@ -34,7 +34,10 @@ export interface StorageDriver {
   /** Where the root file system of a mounted container is. */
   rootfs(containerId: string): ContainerRootfs
   unmount(containerId: string): Promise<void>
+  /** Deletes the writable part; ends the mount first if there is one. */
   removeContainer(containerId: string): Promise<void>
+  /** Writes the tar that a layer was made of, byte for byte. @throws ERR_STORE_CORRUPT */
+  writeTar(diffId: Digest, target: TarTarget, signal?: AbortSignal): Promise<WrittenTar>
   /** Deletes staged layers whose process is gone. */
   sweep(): Promise<void>
 }
@@ -43,8 +46,10 @@ export interface StorageDriver {
 export interface LayerSource {
   /** A FIFO or file that the blob is read from. */
   readonly path: string
+  /** The part of the file that is the blob; all of it if absent. */
+  readonly range?: { readonly offset: number; readonly size: number }
   /** What the blob must prove to be; absent for archives that name only the diff ID. */
-  readonly blob?: { readonly digest: Digest; readonly size: number }
+  readonly blob?: { readonly digest: Digest; readonly size: number | undefined }
   readonly diffId?: Digest
 }
 
@@ -71,6 +76,18 @@ export interface StagedLayer {
   readonly entries: number
   /** The driver's own: where it lies. */
   readonly location: string
+}
+
+/** Where a layer's tar goes. */
+export interface TarTarget {
+  /** A file to be made, or a FIFO that somebody reads. */
+  readonly path: string
+  readonly compression?: 'gzip' | 'zstd'
+}
+
+export interface WrittenTar {
+  readonly blobDigest: Digest
+  readonly blobSize: number
 }
 
 export interface MountRequest {

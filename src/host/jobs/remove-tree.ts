@@ -1,9 +1,17 @@
 import { execFileSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { findProgram } from '../programs.ts'
+import { unmount } from './unmount.ts'
+
+export interface RemoveTreeInput {
+  readonly paths: readonly string[]
+  /** Mounts to end first; what is not mounted is no error. */
+  readonly unmount?: readonly string[]
+}
 
 /** Removes trees with everything in them; what is not there is no error. Never follows a symbolic link. */
-export function removeTree({ paths }: { readonly paths: readonly string[] }): void {
+export function removeTree({ paths, unmount: targets = [] }: RemoveTreeInput): void {
+  unmount({ targets })
   for (const path of paths) {
     try {
       rmSync(path, { recursive: true, force: true })

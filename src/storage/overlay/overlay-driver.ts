@@ -35,7 +35,7 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
       mkdirSync(staging, { recursive: true, mode: 0o700 })
       const location = join(staging, `${process.pid}-${readProcess(process.pid)?.startTime}-${randomBytes(8).toString('hex')}`)
       const input = {
-        source: { path: source.path },
+        source: { path: source.path, range: source.range },
         blob: source.blob,
         diffId: source.diffId,
         directory: location,
@@ -93,7 +93,13 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     },
 
     async removeContainer(containerId) {
-      await remove(join(containers, containerId), join(mounts, containerId))
+      const target = join(mounts, containerId)
+      await host.run('remove-tree', { unmount: [target], paths: [join(containers, containerId), target] })
+    },
+
+    async writeTar(diffId, { path, compression }, signal) {
+      const input = { directory: layerPath(diffId), target: path, diffId, ...(compression && { compression }) }
+      return host.run('layer-tar', input, { signal })
     },
 
     async sweep() {
