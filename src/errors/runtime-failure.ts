@@ -15,7 +15,7 @@ const PATTERNS: readonly (readonly [RegExp, PodlibErrorCode])[] = [
   ],
   [/already exists/i, 'ERR_CONTAINER_EXISTS'],
   [
-    /not running|not paused|paused state|not stopped|stopped container|has stopped|`(created|stopped)` state|no such process|exec\.fifo/i,
+    /not running|already running|not paused|paused state|not stopped|stopped container|has stopped|`(created|stopped)` state|no such process|exec\.fifo/i,
     'ERR_CONTAINER_STATE',
   ],
   [/executable file .*not found|exec:? .*no such file or directory|exec container process .*no such file/i, 'ERR_OCI_COMMAND_NOT_FOUND'],

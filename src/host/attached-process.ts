@@ -1,3 +1,4 @@
+import type { Started } from './attached-runtime.ts'
 import type { ExitStatus } from './exit-status.ts'
 import type { StdioOptions, StdioPaths, StdioStreams } from './stdio.ts'
 
@@ -8,7 +9,7 @@ export interface AttachedProcess<Exit extends ExitStatus> extends StdioStreams {
 }
 
 /** Runs the job: hands it the FIFOs and a function to call when it holds their ends. */
-export type AttachedJob<Exit> = (stdio: StdioPaths, started: () => void) => Promise<Exit>
+export type AttachedJob<Exit> = (stdio: StdioPaths, started: (process: Started) => void) => Promise<Exit>
 
 /**
  * Starts a job with the given streams and waits until they are connected.

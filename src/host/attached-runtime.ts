@@ -4,6 +4,7 @@ import type { Child } from './child.ts'
 import { openChildStdio } from './child-stdio.ts'
 import { type ExitStatus, exitStatus, shellExitCode } from './exit-status.ts'
 import type { JobContext } from './job.ts'
+import { readProcess } from './proc.ts'
 import { type RuntimeCommand, runtimeArgv } from './runtime-command.ts'
 import { startRuntime } from './start-runtime.ts'
 import type { StdioPaths } from './stdio.ts'
@@ -24,7 +25,9 @@ export interface AttachedCall {
 
 /** Sent once the application may read and write. */
 export interface Started {
+  /** The runtime's process. */
   readonly pid: number
+  readonly startTime: number
 }
 
 export interface AttachedExit extends ExitStatus {
@@ -46,7 +49,7 @@ export async function runAttachedRuntime(call: AttachedCall, { signal, report }:
     let child: Child
     try {
       child = startRuntime(call.runtime, { args, stdio: stdio.fds })
-      report({ pid: child.pid })
+      report({ pid: child.pid, startTime: readProcess(child.pid)?.startTime ?? 0 })
     } finally {
       stdio.close()
     }

@@ -1,14 +1,16 @@
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { errorCode } from '../errors/errors.ts'
 import { eventCounter } from './sys/posix-spawn.ts'
 
 /** Whether the kernel killed something in a cgroup for lack of memory. To be asked after the cgroup's end. */
 export interface OomWatch {
-  happened(): boolean
+  happened(): Promise<boolean>
   close(): void
 }
 
-const NEVER: OomWatch = { happened: () => false, close: () => {} }
+const NEVER: OomWatch = { happened: async () => false, close: () => {} }
 
 /**
  * Watches a cgroup of the memory hierarchy for out-of-memory kills. The runtime removes the cgroup the
@@ -19,42 +21,77 @@ const NEVER: OomWatch = { happened: () => false, close: () => {} }
  */
 export function watchOom(directory: string | undefined): OomWatch {
   if (directory === undefined) return NEVER
-  return existsSync('/sys/fs/cgroup/cgroup.controllers') ? watchParent(dirname(directory)) : watchEventCounter(directory)
+  return existsSync('/sys/fs/cgroup/cgroup.controllers') ? watchParent(dirname(directory)) : watchEvents(directory)
 }
 
-/** @see https://docs.kernel.org/admin-guide/cgroup-v1/memory.html section 10 */
-function watchEventCounter(directory: string): OomWatch {
+/** More memory than there is: an event at this threshold never comes. */
+const UNREACHABLE = 2 ** 60
+
+/**
+ * The removal of a cgroup counts as one event of every kind, some milliseconds after the fact. A second
+ * counter, of an event that never comes, shows whether that one is included.
+ *
+ * @see https://docs.kernel.org/admin-guide/cgroup-v1/memory.html sections 9 and 10
+ */
+function watchEvents(directory: string): OomWatch {
   mkdirSync(directory, { recursive: true })
-  const control = openSync(join(directory, 'memory.oom_control'), 'r')
-  let counter: number | undefined
-  try {
-    counter = eventCounter()
-    writeFileSync(join(directory, 'cgroup.event_control'), `${counter} ${control}`)
-  } catch (error) {
-    if (counter !== undefined) closeSync(counter)
-    throw error
-  } finally {
-    closeSync(control)
+  const counters: number[] = []
+  const close = () => {
+    for (const fd of counters) closeSync(fd)
   }
-  const fd = counter
-  // The removal of the cgroup counts as one event too.
-  return { happened: () => readCounter(fd) > 1n, close: () => closeSync(fd) }
+  const register = (file: string, argument = ''): EventCount => {
+    const fd = eventCounter()
+    counters.push(fd)
+    const source = openSync(join(directory, file), 'r')
+    try {
+      writeFileSync(join(directory, 'cgroup.event_control'), `${fd} ${source} ${argument}`.trim())
+    } finally {
+      closeSync(source)
+    }
+    return new EventCount(fd)
+  }
+  try {
+    const kills = register('memory.oom_control')
+    const removals = register('memory.usage_in_bytes', String(UNREACHABLE))
+    return {
+      async happened() {
+        if (kills.read() === 0n) return false
+        // The one event may be half of a removal that is just under way.
+        if (removals.read() === 0n) await delay(1)
+        return kills.read() > removals.read()
+      },
+      close,
+    }
+  } catch (error) {
+    close()
+    throw error
+  }
 }
 
-function readCounter(fd: number): bigint {
-  const bytes = Buffer.alloc(8)
-  try {
-    readSync(fd, bytes)
-  } catch {
-    // EAGAIN: nothing was counted.
-    return 0n
+/** An event counter that remembers what was read from it. */
+class EventCount {
+  readonly #fd: number
+  #total = 0n
+
+  constructor(fd: number) {
+    this.#fd = fd
   }
-  return bytes.readBigUInt64LE()
+
+  read(): bigint {
+    const bytes = Buffer.alloc(8)
+    try {
+      readSync(this.#fd, bytes)
+      this.#total += bytes.readBigUInt64LE()
+    } catch (error) {
+      if (errorCode(error) !== 'EAGAIN') throw error
+    }
+    return this.#total
+  }
 }
 
 function watchParent(directory: string): OomWatch {
   const before = oomKills(directory)
-  return { happened: () => oomKills(directory) > before, close: () => {} }
+  return { happened: async () => oomKills(directory) > before, close: () => {} }
 }
 
 /** @see https://docs.kernel.org/admin-guide/cgroup-v2.html memory.events */
@@ -62,6 +99,7 @@ function oomKills(directory: string): number {
   try {
     return Number(/^oom_kill (\d+)$/m.exec(readFileSync(join(directory, 'memory.events'), 'latin1'))?.[1] ?? 0)
   } catch {
+    // The parent comes into being with its first child.
     return 0
   }
 }

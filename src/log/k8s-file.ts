@@ -5,26 +5,19 @@ import type { LogDriver, LogRecord, ReadLogOptions } from './log-driver.ts'
 import { LogFile } from './log-file.ts'
 import { tailOffset } from './tail-offset.ts'
 
-/** The log format of Kubernetes, which conmon writes. */
-export const k8sFile: LogDriver = k8sFileDriver('k8s-file')
-
-/** What podman calls `json-file` is the same file. */
-export const jsonFile: LogDriver = k8sFileDriver('json-file')
-
-function k8sFileDriver(name: string): LogDriver {
-  return {
-    name,
-    monitorArguments: ({ path, maxSize }) => [
-      '--log-path',
-      `k8s-file:${path}`,
-      ...(maxSize === null ? [] : ['--log-size-max', String(maxSize)]),
-    ],
-    read: (options) => ({ [Symbol.asyncIterator]: () => oneByOne(readBatches(options)) }),
-    remove(path) {
-      // Rotation leaves PATH.tmp, PATH.new and PATH.1 and so on.
-      for (const left of [path, `${path}.tmp`, `${path}.new`, `${path}.1`]) rmSync(left, { force: true })
-    },
-  }
+/** The log format of Kubernetes, which conmon writes. What podman calls `json-file` is the same file. */
+export const k8sFile: LogDriver = {
+  name: 'k8s-file',
+  monitorArguments: ({ path, maxSize }) => [
+    '--log-path',
+    `k8s-file:${path}`,
+    ...(maxSize === null ? [] : ['--log-size-max', String(maxSize)]),
+  ],
+  read: (options) => ({ [Symbol.asyncIterator]: () => oneByOne(readBatches(options)) }),
+  remove(path) {
+    // What conmon leaves when it is killed while it rotates.
+    for (const left of [path, `${path}.tmp`]) rmSync(left, { force: true })
+  },
 }
 
 /** Hands records out singly. An async generator would cost three times as much for each. */

@@ -26,18 +26,22 @@ const STREAM_LENGTH = 6
  */
 export class RecordParser {
   readonly #unfinished = new Map<Stream, Unfinished>()
+  #text = ''
+  #ascii = true
   #stamp = '?'
   #stampTime = Number.NaN
 
   /** The records that end in a block of whole lines. What is no log line is left out. */
   parse(block: Buffer): LogRecord[] {
-    const ascii = isAscii(block)
+    this.#ascii = isAscii(block)
     const text = block.toString('latin1')
+    this.#text = text
     const records: LogRecord[] = []
     for (let start = 0; start < text.length; ) {
       const found = text.indexOf('\n', start)
       const end = found < 0 ? text.length : found
-      this.#line(text, start, end, ascii, records)
+      const record = this.#line(start, end)
+      if (record !== undefined) records.push(record)
       start = end + 1
     }
     return records
@@ -45,34 +49,32 @@ export class RecordParser {
 
   /** What was begun and never ended, oldest first. */
   finish(): LogRecord[] {
-    const rest = [...this.#unfinished].map(([stream, { time, parts }]) => makeRecord(stream, time, parts, true))
+    const rest = [...this.#unfinished].map(([stream, record]) => makeRecord(stream, record, true))
     this.#unfinished.clear()
     return rest.sort((a, b) => a.time.getTime() - b.time.getTime())
   }
 
-  #line(text: string, start: number, end: number, ascii: boolean, records: LogRecord[]): void {
+  /** The record that a line completes. */
+  #line(start: number, end: number): LogRecord | undefined {
+    const text = this.#text
     const streamAt = this.#readStamp(text, start)
     const tagAt = streamAt + STREAM_LENGTH + 1
     const textAt = text.indexOf(' ', tagAt) + 1
     const stream = STREAMS[text[streamAt + STREAM_LETTER] ?? '']
-    if (streamAt === 0 || textAt === 0 || textAt > end || stream === undefined || Number.isNaN(this.#stampTime)) return
+    if (streamAt === 0 || textAt === 0 || textAt > end || stream === undefined || Number.isNaN(this.#stampTime)) return undefined
     const content = text.slice(textAt, end)
     const begun = this.#unfinished.size === 0 ? undefined : this.#unfinished.get(stream)
     if (text.charCodeAt(tagAt) === PARTIAL_TAG) {
       if (begun) begun.parts += content
       else this.#unfinished.set(stream, { time: this.#stampTime, parts: content })
-      return
+      return undefined
     }
     if (begun === undefined) {
-      records.push(
-        ascii
-          ? { stream, time: new Date(this.#stampTime), text: content, partial: false }
-          : makeRecord(stream, this.#stampTime, content, false),
-      )
-      return
+      if (this.#ascii) return { stream, time: new Date(this.#stampTime), text: content, partial: false }
+      return makeRecord(stream, { time: this.#stampTime, parts: content }, false)
     }
     this.#unfinished.delete(stream)
-    records.push(makeRecord(stream, begun.time, begun.parts + content, false))
+    return makeRecord(stream, { time: begun.time, parts: begun.parts + content }, false)
   }
 
   /** Reads the time at `start` and returns where the stream's name begins, 0 when there is no time. Lines that were written together share it. */
@@ -89,7 +91,7 @@ export class RecordParser {
 
 const NOT_ASCII = /[\x80-\xff]/
 
-function makeRecord(stream: Stream, time: number, latin1: string, partial: boolean): LogRecord {
-  const text = NOT_ASCII.test(latin1) ? Buffer.from(latin1, 'latin1').toString('utf8') : latin1
+function makeRecord(stream: Stream, { time, parts }: Unfinished, partial: boolean): LogRecord {
+  const text = NOT_ASCII.test(parts) ? Buffer.from(parts, 'latin1').toString('utf8') : parts
   return { stream, time: new Date(time), text, partial }
 }

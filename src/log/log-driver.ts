@@ -2,7 +2,7 @@
  * Where the output of a container goes and how it is read back. The monitor writes, podlib reads.
  */
 export interface LogDriver {
-  /** `k8s-file`, `json-file`, `none`. */
+  /** `k8s-file`, `none`. */
   readonly name: string
   /** The monitor's arguments that make it write the log. */
   monitorArguments(options: LogOptions): string[]

@@ -3,7 +3,9 @@ import { basename } from 'node:path'
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import { runtimeFailure } from '../errors/runtime-failure.ts'
 import { startAttached } from '../host/attached-process.ts'
+import type { Started } from '../host/attached-runtime.ts'
 import type { Host } from '../host/host.ts'
+import type { EndAttachedInput } from '../host/jobs/end-attached.ts'
 import type { RunProgramInput, RunProgramOutput } from '../host/jobs/run-program.ts'
 import { type RuntimeCommand, runtimeArgv } from '../host/runtime-command.ts'
 import type { StdioOptions } from '../host/stdio.ts'
@@ -68,16 +70,45 @@ export function createCliRuntime(host: Host, command: RuntimeCommand): OciRuntim
 
 function runAttached(host: Host, runtime: RuntimeCommand, request: RunRequest) {
   const { id, bundle, spec, timeoutMs, memoryCgroup, signal } = request
-  return startAttached(stdioOptions(request), (stdio, onProgress) =>
-    host.run('run-attached', { runtime, id, bundle, config: JSON.stringify(spec), stdio, timeoutMs, memoryCgroup }, { signal, onProgress }),
+  const config = JSON.stringify(spec)
+  return startAttached(stdioOptions(request), (stdio, started) =>
+    attended({ host, container: { runtime, id }, started }, (onProgress) =>
+      host.run('run-attached', { runtime, id, bundle, config, stdio, timeoutMs, memoryCgroup }, { signal, onProgress }),
+    ),
   )
 }
 
 function execAttached(host: Host, runtime: RuntimeCommand, request: ExecRequest) {
   const { id, process, timeoutMs, signal } = request
-  return startAttached(stdioOptions(request), (stdio, onProgress) =>
-    host.run('exec-attached', { runtime, id, process: JSON.stringify(process), stdio, timeoutMs }, { signal, onProgress }),
+  return startAttached(stdioOptions(request), (stdio, started) =>
+    attended({ host, started }, (onProgress) =>
+      host.run('exec-attached', { runtime, id, process: JSON.stringify(process), stdio, timeoutMs }, { signal, onProgress }),
+    ),
   )
+}
+
+interface Attendance {
+  readonly host: Host
+  readonly started: (process: Started) => void
+  /** The container that ends with the process. */
+  readonly container?: EndAttachedInput['container']
+}
+
+/** Runs a job whose process must not go on without it: when the worker is killed, a new one ends what it left. */
+async function attended<Exit>(
+  { host, container, started }: Attendance,
+  job: (onProgress: Attendance['started']) => Promise<Exit>,
+): Promise<Exit> {
+  let process: Started | undefined
+  try {
+    return await job((found) => {
+      process = found
+      started(found)
+    })
+  } catch (error) {
+    if (process && isPodlibError(error, 'ERR_HOST_WORKER_DIED')) await host.run('end-attached', { process, container })
+    throw error
+  }
 }
 
 function stdioOptions({ ioDirectory, stdin, stdout, stderr }: AttachedRequest): StdioOptions {

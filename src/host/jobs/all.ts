@@ -2,6 +2,7 @@ import { conmonCreate } from './conmon-create.ts'
 import { describeHost } from './describe-host.ts'
 import { endAttached } from './end-attached.ts'
 import { execAttached } from './exec-attached.ts'
+import { writeLayerTar } from './layer-tar.ts'
 import { mountRootfs } from './mount-rootfs.ts'
 import { readInRoot } from './read-in-root.ts'
 import { removeTree } from './remove-tree.ts'
@@ -17,6 +18,7 @@ export const JOBS = {
   'describe-host': describeHost,
   'end-attached': endAttached,
   'exec-attached': execAttached,
+  'layer-tar': writeLayerTar,
   'mount-rootfs': mountRootfs,
   'read-in-root': readInRoot,
   'remove-tree': removeTree,

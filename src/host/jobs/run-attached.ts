@@ -49,7 +49,7 @@ export async function runAttached(input: RunAttachedInput, context: JobContext<S
       },
       context,
     )
-    return { ...exit, oomKilled: oom.happened() }
+    return { ...exit, oomKilled: await oom.happened() }
   } finally {
     oom.close()
   }

@@ -1,16 +1,5 @@
 import { join } from 'node:path'
 
-/** Where distributions put conmon; podman's own copy comes first, as it does for podman. */
-export const CONMON_CANDIDATES: readonly string[] = [
-  '/usr/libexec/podman/conmon',
-  '/usr/local/libexec/podman/conmon',
-  '/usr/local/lib/podman/conmon',
-  '/usr/bin/conmon',
-  '/usr/sbin/conmon',
-  '/usr/local/bin/conmon',
-  '/usr/local/sbin/conmon',
-]
-
 /** What conmon is to do. */
 export interface ConmonPlan {
   /** The container. */

@@ -25,6 +25,9 @@ const CREATE_TIMEOUT_MS = 240_000
 /** How often a monitor is looked at while its record is waited for. */
 const POLL_MS = 250
 
+/** conmon makes a file `exit` in the persistent directory. */
+const EXEC_EXITS = 'exits'
+
 /** The {@link Monitor} that is conmon. */
 export function createConmon({ host, path, exits, persist, env }: ConmonOptions): Monitor {
   const persistOf = (id: string) => join(persist, id)
@@ -55,10 +58,10 @@ export function createConmon({ host, path, exits, persist, env }: ConmonOptions)
     const { id, session, process, log, runtime, terminal = false, stdin = false, exitCommand = [], cgroups, signal } = request
     // conmon's pid file and sockets have fixed names: each process gets a directory, and its exit file a place, of its own.
     const directory = sessionOf(id, session)
-    mkdirSync(join(directory, 'exit'), { recursive: true, mode: 0o700 })
+    mkdirSync(join(directory, EXEC_EXITS), { recursive: true, mode: 0o700 })
     const processFile = join(directory, 'process.json')
     const task = { type: 'exec', session, processFile } as const
-    const plan = { id, bundle: directory, exits: join(directory, 'exit'), persist: directory, log, terminal, stdin, exitCommand, task }
+    const plan = { id, bundle: directory, exits: join(directory, EXEC_EXITS), persist: directory, log, terminal, stdin, exitCommand, task }
     const args = conmonArguments(plan)
     const files = { [processFile]: process }
     const input = {
@@ -86,7 +89,7 @@ export function createConmon({ host, path, exits, persist, env }: ConmonOptions)
 
   function execRecord(id: string, session: string): ExitRecord | undefined {
     const directory = sessionOf(id, session)
-    return readExitRecord(join(directory, 'exit'), directory, id)
+    return readExitRecord(join(directory, EXEC_EXITS), directory, id)
   }
 
   return {
@@ -102,7 +105,7 @@ export function createConmon({ host, path, exits, persist, env }: ConmonOptions)
     exitRecord: (id) => readExitRecord(exits, persistOf(id), id),
     execRecord,
     execEnded: (watched, signal) =>
-      execEnded(watched, { directory: join(sessionOf(watched.id, watched.session), 'exit'), execRecord, signal }),
+      execEnded(watched, { directory: join(sessionOf(watched.id, watched.session), EXEC_EXITS), execRecord, signal }),
     watchExits: (callback) => watchExitFiles(exits, callback),
     remove,
   }
