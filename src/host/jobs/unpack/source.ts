@@ -1,4 +1,4 @@
-import { constants, createReadStream, fstatSync, openSync } from 'node:fs'
+import { closeSync, constants, createReadStream, fstatSync, openSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { addAbortSignal, type Readable } from 'node:stream'
 import { growPipe } from '../../sys/libc.ts'
@@ -12,7 +12,12 @@ const CHUNK_BYTES = 1024 * 1024
 export function openSource(path: string, signal: AbortSignal): Readable {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   const isFifo = fstatSync(fd).isFIFO()
-  if (isFifo) growPipe(fd, CHUNK_BYTES)
+  if (isFifo) {
+    growPipe(fd, CHUNK_BYTES)
+    // poll(2) tells of the end only to a reader that has had a writer since it opened; a short blob is written, and its
+    // writer gone, before this process has begun.
+    closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK))
+  }
   const source = isFifo ? new Socket({ fd, readable: true, writable: false }) : createReadStream(path, { fd, highWaterMark: CHUNK_BYTES })
   // Whoever reads gets the error; this is for the one that Node emits when an iteration is left early.
   source.on('error', () => {})
