@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { Transform, type TransformCallback } from 'node:stream'
 import { PodlibError } from '../errors/errors.ts'
 import { type Digest, digestAlgorithm, digestMismatch } from '../spec/digest.ts'
+import { ThreadedHash } from './threaded-hash.ts'
 
 /** What a stream must turn out to be. */
 export interface ExpectedContent {
@@ -15,13 +16,14 @@ export interface ExpectedContent {
 export class ContentMeter {
   readonly #expected: ExpectedContent
   readonly #algorithm: 'sha256' | 'sha512'
-  readonly #hash: Hash
+  readonly #hash: Hash | ThreadedHash
   #size = 0
 
-  constructor(expected: ExpectedContent) {
+  /** @param threaded - Hashes on a thread of its own; end it with {@link ContentMeter.finished} or {@link ContentMeter.close}. */
+  constructor(expected: ExpectedContent, threaded = false) {
     this.#expected = expected
     this.#algorithm = expected.digest ? digestAlgorithm(expected.digest) : 'sha256'
-    this.#hash = createHash(this.#algorithm)
+    this.#hash = threaded ? new ThreadedHash(this.#algorithm) : createHash(this.#algorithm)
   }
 
   get size(): number {
@@ -36,11 +38,25 @@ export class ContentMeter {
     this.#hash.update(bytes)
   }
 
-  /** @throws ERR_SIZE_MISMATCH | ERR_DIGEST_MISMATCH */
+  /** For one without a thread. @throws ERR_SIZE_MISMATCH | ERR_DIGEST_MISMATCH */
   finish(): Digest {
+    return this.#compare((this.#hash as Hash).digest('hex'))
+  }
+
+  /** @throws ERR_SIZE_MISMATCH | ERR_DIGEST_MISMATCH */
+  async finished(): Promise<Digest> {
+    return this.#compare(await (this.#hash as Pick<ThreadedHash, 'digest'>).digest('hex'))
+  }
+
+  /** Ends the thread if there is one. */
+  async close(): Promise<void> {
+    if (this.#hash instanceof ThreadedHash) await this.#hash.close()
+  }
+
+  #compare(hex: string): Digest {
     const { digest: expected, size, what } = this.#expected
     if (size !== undefined && this.#size !== size) throw this.#sizeMismatch(String(this.#size))
-    const actual: Digest = `${this.#algorithm}:${this.#hash.digest('hex')}`
+    const actual: Digest = `${this.#algorithm}:${hex}`
     if (expected !== undefined && actual !== expected) throw digestMismatch(expected, actual, what)
     return actual
   }

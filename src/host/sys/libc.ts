@@ -49,6 +49,9 @@ const SYS = { move_mount: 429, close_range: 436, fsopen: 430, fsconfig: 431, fsm
 const libc = koffi.load(null)
 const bound = <F>(prototype: string): F => libc.func(prototype) as unknown as F
 
+const SYNCFS = 'int syncfs(int fd)'
+const syncfsOnThread = libc.func(SYNCFS)
+
 type Path = Uint8Array
 const c = {
   mount: bound<(s: Path | null, t: Path, f: Path | null, flags: bigint, data: Path | null) => number>(
@@ -72,7 +75,7 @@ const c = {
   ),
   futimens: bound<(fd: number, times: BigInt64Array) => number>('int futimens(int fd, const void *times)'),
   flock: bound<(fd: number, operation: number) => number>('int flock(int fd, int operation)'),
-  syncfs: bound<(fd: number) => number>('int syncfs(int fd)'),
+  syncfs: bound<(fd: number) => number>(SYNCFS),
   unshare: bound<(flags: number) => number>('int unshare(int flags)'),
   setns: bound<(fd: number, type: number) => number>('int setns(int fd, int nstype)'),
   fcntl: bound<(fd: number, command: number, argument: number) => number>('int fcntl(int fd, int cmd, ...)'.replace('...', 'long arg')),
@@ -183,6 +186,20 @@ export function flock(fd: number, operation: number): void {
 
 export function syncfs(fd: number): void {
   check(c.syncfs(fd), 'syncfs')
+}
+
+/** The same on a thread of libuv's pool: it takes as long as the disk does. */
+export function syncfsAsync(fd: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    syncfsOnThread.async(fd, (error: Error | null, result: number) => {
+      if (error !== null) return reject(error)
+      try {
+        resolve(void check(result, 'syncfs'))
+      } catch (failure) {
+        reject(failure)
+      }
+    })
+  })
 }
 
 export function setns(fd: number, type: number): void {

@@ -1,5 +1,16 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
@@ -87,10 +98,13 @@ describe('unpackLayer', () => {
     execFileSync('mkfifo', [fifo])
     const abort = new AbortController()
     const reason = new Error('enough')
+    // Somebody who may still write: without, the end would have come.
+    const writer = openSync(fifo, constants.O_RDWR)
     const running = bench.unpack(Buffer.alloc(0), { source: { path: fifo }, directory: join(bench.path, 'aborted') }, abort.signal)
     setTimeout(() => abort.abort(reason), 50)
     await expect(running).rejects.toBe(reason)
     expect(existsSync(join(bench.path, 'aborted'))).toBe(false)
+    closeSync(writer)
   })
 })
 
