@@ -7,7 +7,7 @@ export const LAYER_REASSEMBLY = 'reassembly.zst'
 /** Content that a later entry of the same layer replaced, by the number of its record in the side file. */
 export const LAYER_REPLACED = 'replaced'
 /** Paths of directories that the layer has entries in but none for, each ended by NUL. Absent when there are none. */
-export const LAYER_IMPLIED = 'implied-directories'
+const LAYER_IMPLIED = 'implied-directories'
 /** Stands for an entry of the root itself that the layer does not have. Empty. */
 export const IMPLIED_ROOT = 'implied-root'
 /** The layer hides everything below it. Empty; overlay does not heed the mark on a root itself. */

@@ -1,4 +1,4 @@
-import { PodlibError } from '../errors/errors.ts'
+import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { expectsProcess } from '../lifecycle/reconcile.ts'
 import { withContainer } from '../lifecycle/with-container.ts'
@@ -28,7 +28,12 @@ export async function waitForExit(context: Context, id: string, signal?: AbortSi
   const row = getContainer(context.db, id)
   if (row === undefined) return recordedExit(context, id)
   if (expectsProcess(row.status)) await context.exits.ended(row, signal)
-  return withContainer(context, id, async (session) => exitStatusOf(session.row), { signal }).catch(() => recordedExit(context, id))
+  try {
+    return await withContainer(context, id, async (session) => exitStatusOf(session.row), { signal })
+  } catch (error) {
+    if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
+    return recordedExit(context, id)
+  }
 }
 
 function recordedExit(context: Context, id: string): ExitStatus {
@@ -38,7 +43,7 @@ function recordedExit(context: Context, id: string): ExitStatus {
   return { exitCode: record.exitCode, signal: record.exitSignal, oomKilled: record.oomKilled }
 }
 
-export function exitStatusOf(row: {
+function exitStatusOf(row: {
   readonly exitCode: number | null
   readonly exitSignal: string | null
   readonly oomKilled: boolean

@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { PodlibError } from '../errors/errors.ts'
 
 /**
@@ -39,11 +39,6 @@ export function digestHex(digest: Digest): string {
 /** The digest of bytes in memory. */
 export function digestOf(bytes: Uint8Array | string, algorithm: 'sha256' | 'sha512' = 'sha256'): Digest {
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`
-}
-
-/** A running hash of the algorithm that a digest names. */
-export function hashFor(digest: Digest): Hash {
-  return createHash(digestAlgorithm(digest))
 }
 
 /** @throws ERR_DIGEST_MISMATCH with what was expected, what was found and of what. */

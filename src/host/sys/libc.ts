@@ -17,34 +17,20 @@ export interface TimeSpec {
   readonly nsec: number
 }
 
-export interface SystemError extends Error {
-  code: string
-  errno: number
-  syscall: string
-}
-
 export const LOCK_SH = 1
 export const LOCK_EX = 2
 export const LOCK_NB = 4
 export const LOCK_UN = 8
 
 export const MS_RDONLY = 1n
-export const MS_NOSUID = 2n
 export const MS_NODEV = 4n
-export const MS_NOEXEC = 8n
-export const MS_REMOUNT = 32n
-export const MS_BIND = 4096n
-export const MS_REC = 16384n
-export const MS_PRIVATE = 1n << 18n
-export const MS_SLAVE = 1n << 19n
-export const MS_SHARED = 1n << 20n
 export const MNT_DETACH = 2
 export const UMOUNT_NOFOLLOW = 8
 
 const AT_FDCWD = -100
 const AT_SYMLINK_NOFOLLOW = 0x100
 /** System calls above 424 have one number on every architecture. */
-const SYS = { move_mount: 429, close_range: 436, fsopen: 430, fsconfig: 431, fsmount: 432, pidfd_open: 434, openat2: 437 } as const
+const SYS = { move_mount: 429, close_range: 436, fsopen: 430, fsconfig: 431, fsmount: 432, openat2: 437 } as const
 
 const libc = koffi.load(null)
 const bound = <F>(prototype: string): F => libc.func(prototype) as unknown as F
@@ -76,12 +62,7 @@ const c = {
   futimens: bound<(fd: number, times: BigInt64Array) => number>('int futimens(int fd, const void *times)'),
   flock: bound<(fd: number, operation: number) => number>('int flock(int fd, int operation)'),
   syncfs: bound<(fd: number) => number>(SYNCFS),
-  unshare: bound<(flags: number) => number>('int unshare(int flags)'),
-  setns: bound<(fd: number, type: number) => number>('int setns(int fd, int nstype)'),
   fcntl: bound<(fd: number, command: number, argument: number) => number>('int fcntl(int fd, int cmd, ...)'.replace('...', 'long arg')),
-  prctl: bound<(option: number, a: bigint, b: bigint, d: bigint, e: bigint) => number>(
-    'int prctl(int option, ulong a, ulong b, ulong c, ulong d)',
-  ),
   syscall: bound<(number: number, a: bigint, b: bigint, d: bigint, e: bigint, f: bigint) => number>(
     'long syscall(long number, ulong a, ulong b, ulong c, ulong d, ulong e)',
   ),
@@ -202,14 +183,6 @@ export function syncfsAsync(fd: number): Promise<void> {
   })
 }
 
-export function setns(fd: number, type: number): void {
-  check(c.setns(fd, type), 'setns')
-}
-
-export function unshare(flags: number): void {
-  check(c.unshare(flags), 'unshare')
-}
-
 const F_SETPIPE_SZ = 1031
 /** Grows a pipe's buffer; a refusal (limit reached) is harmless and ignored. */
 export function growPipe(fd: number, bytes: number): void {
@@ -220,12 +193,6 @@ const CLOSE_RANGE_CLOEXEC = 4n
 /** Keeps every descriptor from `first` on from children, also those that this process inherited itself. @see close_range(2), kernel 5.11 */
 export function closeOnExecFrom(first: number): void {
   c.syscall(SYS.close_range, BigInt(first), 0xffffffffn, CLOSE_RANGE_CLOEXEC, 0n, 0n)
-}
-
-const PR_SET_CHILD_SUBREAPER = 36
-/** Makes orphaned descendants of this process its children. */
-export function becomeSubreaper(): void {
-  check(c.prctl(PR_SET_CHILD_SUBREAPER, 1n, 0n, 0n, 0n), 'prctl')
 }
 
 const address = (buffer: Uint8Array | null): bigint => (buffer === null ? 0n : koffi.address(buffer))
