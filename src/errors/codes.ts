@@ -62,6 +62,8 @@ export const ERROR_KINDS = {
   ERR_COMPRESSION_INVALID: 'invalid-argument',
   ERR_COMPRESSION_UNSUPPORTED: 'unsupported',
   ERR_ARCHIVE_INVALID: 'invalid-argument',
+  ERR_ARCHIVE_TOO_LARGE: 'denied',
+  ERR_TRANSPORT: 'invalid-argument',
   // registries
   ERR_REGISTRY_UNREACHABLE: 'unavailable',
   ERR_REGISTRY_TLS: 'denied',
@@ -84,6 +86,7 @@ export const ERROR_KINDS = {
   ERR_IMAGE_NOT_FOUND: 'not-found',
   ERR_IMAGE_AMBIGUOUS: 'invalid-argument',
   ERR_IMAGE_IN_USE: 'in-use',
+  ERR_IMAGE_NAME_EXISTS: 'already-exists',
   ERR_LAYER_NOT_FOUND: 'not-found',
   ERR_LAYER_IN_USE: 'in-use',
   ERR_CONTAINER_NOT_FOUND: 'not-found',

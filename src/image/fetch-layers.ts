@@ -1,16 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { openFeed } from '../host/feed.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { withLayer } from '../lifecycle/with-layer.ts'
-import type { Endpoint, RegistryTarget } from '../registry/types.ts'
-import type { Descriptor } from '../spec/descriptor.ts'
 import type { Digest } from '../spec/digest.ts'
-import { getLayer, insertBlob, insertLayer } from '../state/layer-table.ts'
-import type { StagedLayer } from '../storage/storage-driver.ts'
+import { MEDIA_TYPES } from '../spec/media-types.ts'
+import { findLayerOfBlob, getLayer, insertBlob, insertLayer, type LayerRow } from '../state/layer-table.ts'
+import type { LayerSource, StagedLayer } from '../storage/storage-driver.ts'
 import { runBounded } from '../util/run-bounded.ts'
+import type { PlannedLayer, StoredLayer } from './image-plan.ts'
 
 /** Layers fetched at a time; more only make a slow line wait longer for the first. */
 const PARALLEL_LAYERS = 4
@@ -18,94 +19,127 @@ const PARALLEL_LAYERS = 4
 /** Progress of one layer. */
 export interface LayerProgress {
   readonly phase: 'download' | 'exists' | 'ready'
-  readonly layer: Digest
+  /** The layer's blob, or its diff ID where it has none; undefined where neither is known yet. */
+  readonly layer: Digest | undefined
   readonly bytes: number
   readonly totalBytes: number
   readonly unpackedBytes: number
 }
 
 export interface FetchLayersInput {
-  readonly target: RegistryTarget
-  readonly endpoint: Endpoint
-  readonly layers: readonly { readonly diffId: Digest; readonly blob: Descriptor }[]
+  readonly layers: readonly PlannedLayer[]
   readonly report: (progress: LayerProgress) => void
   readonly signal: AbortSignal | undefined
 }
 
 /**
- * Brings every layer into the store that is not there, several at a time. A layer that another chain or process is
- * fetching is waited for, not fetched twice. What was fetched before a failure stays for the next attempt.
+ * Brings every layer into the store that is not there, several at a time, and says what they are, in their order. A
+ * layer that another chain or process is fetching is waited for, not fetched twice. What was fetched before a failure
+ * stays for the next attempt.
  */
-export async function fetchLayers(context: Context, input: FetchLayersInput): Promise<void> {
-  const distinct = [...new Map(input.layers.map((layer) => [layer.diffId, layer])).values()]
-  const largestFirst = distinct.sort((a, b) => b.blob.size - a.blob.size)
-  await runBounded(largestFirst, PARALLEL_LAYERS, (layer, signal) => fetchLayer(context, { ...input, ...layer, signal }), input.signal)
+export async function fetchLayers(context: Context, { layers, report, signal }: FetchLayersInput): Promise<StoredLayer[]> {
+  const distinct = [...new Map(layers.map((layer) => [keyOf(layer), layer])).values()]
+  const largestFirst = distinct.sort((a, b) => b.size - a.size)
+  const stored = new Map<unknown, StoredLayer>()
+  const fetchOne = async (layer: PlannedLayer, either: AbortSignal) => {
+    stored.set(keyOf(layer), await fetchLayer(context, layer, { report, signal: either }))
+  }
+  await runBounded(largestFirst, PARALLEL_LAYERS, fetchOne, signal)
+  return layers.map((layer) => stored.get(keyOf(layer)) as StoredLayer)
 }
 
-interface FetchLayerInput extends Omit<FetchLayersInput, 'layers'> {
-  readonly diffId: Digest
-  readonly blob: Descriptor
+function keyOf(layer: PlannedLayer): unknown {
+  return layer.diffId ?? layer.blob?.digest ?? layer
 }
 
-async function fetchLayer(context: Context, input: FetchLayerInput): Promise<void> {
-  const { diffId, blob, report, signal } = input
+interface FetchLayerOptions {
+  readonly report: (progress: LayerProgress) => void
+  readonly signal: AbortSignal
+}
+
+async function fetchLayer(context: Context, layer: PlannedLayer, { report, signal }: FetchLayerOptions): Promise<StoredLayer> {
+  const name = layer.blob?.digest ?? layer.diffId
   const progress = (phase: LayerProgress['phase'], bytes: number, unpackedBytes: number) =>
-    report({ phase, layer: blob.digest, bytes, totalBytes: blob.size, unpackedBytes })
-  if (isPresent(context, diffId)) return progress('exists', blob.size, 0)
-  await withLayer(
-    context,
-    diffId,
-    async () => {
-      if (isPresent(context, diffId)) return progress('exists', blob.size, 0)
-      const staged = await stageLayer(context, input, (bytes, unpacked) => progress('download', bytes, unpacked))
-      await publish(context, staged, blob.mediaType)
-      progress('ready', blob.size, staged.size)
-    },
-    signal,
-  )
+    report({ phase, layer: name, bytes, totalBytes: layer.size, unpackedBytes })
+  const existing = () => {
+    const row = findPresent(context, layer)
+    if (row) progress('exists', layer.size, 0)
+    return row && { diffId: row.diffId, size: row.size, blob: undefined }
+  }
+  const present = existing()
+  if (present) return present
+  const stage = () => stageLayer(context, layer, { onProgress: (bytes, unpacked) => progress('download', bytes, unpacked), signal })
+  const publishStaged = async (staged: StagedLayer): Promise<StoredLayer> => {
+    await publish(context, staged, layer.blob?.mediaType)
+    progress('ready', staged.blobSize, staged.size)
+    return { diffId: staged.diffId, size: staged.size, blob: { digest: staged.blobDigest, size: staged.blobSize } }
+  }
+  const { diffId } = layer
+  if (diffId !== undefined) return withLayer(context, diffId, async () => existing() ?? publishStaged(await stage()), signal)
+  // Which layer it is shows at the end: there is nothing to wait for before.
+  const staged = await stage()
+  return withLayer(context, staged.diffId, () => publishStaged(staged))
 }
 
 /** A layer in state `staging` is whole and proven, only not yet known to be on the disk: good for any pull of this boot. */
-function isPresent(context: Context, diffId: Digest): boolean {
+function findPresent(context: Context, { diffId, blob }: PlannedLayer): LayerRow | undefined {
+  if (diffId === undefined) return blob && findLayerOfBlob(context.db, blob.digest)
   const layer = getLayer(context.db, diffId)
-  return layer !== undefined && layer.state !== 'deleting'
+  return layer?.state === 'deleting' ? undefined : layer
 }
 
-async function stageLayer(
-  context: Context,
-  input: FetchLayerInput,
-  onProgress: (bytes: number, unpackedBytes: number) => void,
-): Promise<StagedLayer> {
-  const { target, endpoint, blob, diffId, signal } = input
-  const [registry, storage] = await Promise.all([context.registry(), context.storage()])
+interface StageLayerOptions {
+  readonly onProgress: (bytes: number, unpackedBytes: number) => void
+  readonly signal: AbortSignal
+}
+
+async function stageLayer(context: Context, layer: PlannedLayer, { onProgress, signal }: StageLayerOptions): Promise<StagedLayer> {
+  const storage = await context.storage()
+  const content = await layer.content(signal)
+  const stage = (source: Pick<LayerSource, 'path' | 'range'>, either: AbortSignal) =>
+    storage.stage(
+      { ...source, ...(layer.blob && { blob: layer.blob }), ...(layer.diffId && { diffId: layer.diffId }) },
+      { signal: either, onProgress: ({ bytes, unpackedBytes }) => onProgress(bytes, unpackedBytes) },
+    )
+  if ('stream' in content) return stageStream(context, content.stream, { stage, signal })
+  const { path, offset, size } = content.file
+  return stage({ path, ...(size !== undefined && { range: { offset, size } }) }, signal)
+}
+
+interface StageStreamOptions {
+  readonly stage: (source: Pick<LayerSource, 'path'>, signal: AbortSignal) => Promise<StagedLayer>
+  readonly signal: AbortSignal
+}
+
+/** Feeds a stream to the worker that unpacks it. */
+async function stageStream(context: Context, source: Readable, { stage, signal }: StageStreamOptions): Promise<StagedLayer> {
   const failed = new AbortController()
-  const either = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal
+  const either = AbortSignal.any([signal, failed.signal])
   mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })
   const feed = openFeed(join(context.paths.io, `layer-${randomBytes(8).toString('hex')}`))
   try {
-    const source = registry.blob(target, blob, { signal: either, endpoint })
-    const unpacking = storage.stage(
-      { path: feed.path, blob, diffId },
-      { signal: either, onProgress: ({ bytes, unpackedBytes }) => onProgress(bytes, unpackedBytes) },
-    )
     // Whichever side fails first stops the other, and its error is the one that tells what happened.
     const stop = (error: unknown): never => {
       if (!failed.signal.aborted) failed.abort(error)
       throw error
     }
-    const [outcome] = await Promise.allSettled([unpacking.catch(stop), pipeline(source, feed.stream, { signal: either }).catch(stop)])
-    signal?.throwIfAborted()
+    const [outcome] = await Promise.allSettled([
+      stage({ path: feed.path }, either).catch(stop),
+      pipeline(source, feed.stream, { signal: either }).catch(stop),
+    ])
+    signal.throwIfAborted()
     if (failed.signal.aborted) {
-      if (outcome.status === 'fulfilled') await storage.discard(outcome.value)
+      if (outcome.status === 'fulfilled') await (await context.storage()).discard(outcome.value)
       throw failed.signal.reason
     }
     return (outcome as PromiseFulfilledResult<StagedLayer>).value
   } finally {
+    source.destroy()
     feed.close()
   }
 }
 
-async function publish(context: Context, staged: StagedLayer, mediaType: string): Promise<void> {
+async function publish(context: Context, staged: StagedLayer, mediaType: string = MEDIA_TYPES.ociLayer): Promise<void> {
   const { db } = context
   const storage = await context.storage()
   await storage.publish(staged)

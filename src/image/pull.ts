@@ -1,14 +1,13 @@
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { resolveShortName } from '../registry/endpoints.ts'
-import type { Digest } from '../spec/digest.ts'
 import { type Platform, parsePlatform } from '../spec/platform.ts'
 import { formatReference, isShortName, parseReference, type Reference } from '../spec/reference.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
-import { fetchLayers } from './fetch-layers.ts'
-import { fetchConfig, selectManifest } from './select-manifest.ts'
-import { storeImage } from './store-image.ts'
-import { verifyImage } from './verify.ts'
+import { acquireImage } from './acquire.ts'
+import { type PullProgress, progressKey, pullProgress } from './progress.ts'
+import { registrySource } from './registry-source.ts'
+import { signatureSources } from './signature-sources.ts'
 
 /** @public */
 export interface PullOptions {
@@ -18,34 +17,9 @@ export interface PullOptions {
   readonly signal?: AbortSignal
 }
 
-/**
- * What a pull is at. Layers report for themselves, several at a time.
- *
- * @public
- */
-export type PullProgress =
-  | { readonly phase: 'resolve' | 'manifest' | 'verify' | 'commit'; readonly reference: string }
-  | {
-      /** `exists`: it was in the store; `ready`: it is now. */
-      readonly phase: 'download' | 'exists' | 'ready'
-      /** Digest of the layer's blob. */
-      readonly layer: Digest
-      /** Of the blob, read so far. */
-      readonly bytes: number
-      readonly totalBytes: number
-      /** Of the uncompressed layer, written so far. */
-      readonly unpackedBytes: number
-    }
-
-/** A layer can vanish between the look and the commit when another process removes the image that it was found in. */
-const COMMIT_ATTEMPTS = 3
-
 /** Pulls an image and resolves to its id. */
 export function pullImage(context: Context, name: string, options: PullOptions = {}): Operation<string, PullProgress> {
-  return startOperation<string, PullProgress>(
-    async (report) => pullFirst(context, name, options, report),
-    (progress) => ('layer' in progress ? progress.layer : progress.phase),
-  )
+  return startOperation<string, PullProgress>(async (report) => pullFirst(context, name, options, report), progressKey)
 }
 
 type Report = (progress: PullProgress) => void
@@ -70,30 +44,18 @@ async function candidatesFor(context: Context, name: string): Promise<readonly R
 }
 
 async function pullReference(context: Context, reference: Reference, options: PullOptions, report: Report): Promise<string> {
-  const { signal } = options
   const name = formatReference(reference)
-  const platform = platformOf(options, context.platform)
-  // 1. the policy first: without one nothing is fetched
-  await context.trust()
-  // 2. the manifest for the platform
-  report({ phase: 'manifest', reference: name })
-  const selected = await selectManifest(context, reference, platform, signal)
-  // 3. the policy says whether this very manifest may be used
-  report({ phase: 'verify', reference: name })
-  await verifyImage(context, reference, selected, signal)
-  // 4. the config, small and checked
-  const { bytes: configBytes, config } = await fetchConfig(context, { target: reference, selected, platform, signal })
-  // 5. the layers that are missing, and 6. the image
-  const layers = selected.manifest.layers.map((blob, position) => ({ blob, diffId: config.rootfs.diff_ids[position] as Digest }))
-  for (let attempt = 1; ; attempt++) {
-    await fetchLayers(context, { target: reference, endpoint: selected.raw.endpoint, layers, report, signal })
-    report({ phase: 'commit', reference: name })
-    try {
-      return await storeImage(context, { ...selected, config, configBytes, names: [name], action: 'pull' })
-    } catch (error) {
-      if (attempt === COMMIT_ATTEMPTS || !isPodlibError(error, 'ERR_LAYER_NOT_FOUND')) throw error
-    }
-  }
+  return acquireImage(context, {
+    source: await registrySource(context, reference),
+    identity: { transport: 'docker', reference },
+    signatures: await signatureSources(context, reference),
+    platform: platformOf(options, context.platform),
+    names: [name],
+    replaceNames: true,
+    action: 'pull',
+    report: (progress) => report(pullProgress(progress, name)),
+    signal: options.signal,
+  })
 }
 
 export function platformOf({ platform }: { readonly platform?: string | Platform }, host: Platform): Platform {

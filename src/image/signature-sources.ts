@@ -16,7 +16,8 @@ export async function signatureSources(context: Context, reference: Reference): 
   const storage = signatureStorageFor(signatureConfig, reference)
   const base = storage.lookaside ?? defaultLookaside(home)
   return {
-    signatures: (digest, limits) => readLookaside({ base, reference, digest, fetchUrl: async (url, bounds) => (await context.registry()).fetchUrl(url, bounds) }, limits),
+    signatures: (digest, limits) =>
+      readLookaside({ base, reference, digest, fetchUrl: async (url, bounds) => (await context.registry()).fetchUrl(url, bounds) }, limits),
     ...(storage.useSigstoreAttachments && { attachment: (digest, limits) => fetchAttachment(context, reference, digest, limits) }),
     bundles: (digest, limits) => fetchBundles(context, reference, digest, limits),
   }

@@ -1,20 +1,18 @@
+import { PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
-import type { ImageManifest, RawManifest } from '../spec/descriptor.ts'
 import { digestHex } from '../spec/digest.ts'
 import type { ImageConfig } from '../spec/image.ts'
-import { normalizePlatform } from '../spec/platform.ts'
-import { putImageName } from '../state/image-name-table.ts'
+import { normalizePlatform, type Platform } from '../spec/platform.ts'
+import { getImageName, putImageName } from '../state/image-name-table.ts'
 import { insertImage, putImageManifest } from '../state/image-table.ts'
 import { getLayer, updateLayer } from '../state/layer-table.ts'
+import type { CompleteImage } from './image-plan.ts'
 
-export interface StoreImageInput {
-  readonly raw: RawManifest
-  readonly manifest: ImageManifest
-  readonly index: RawManifest | undefined
-  readonly config: ImageConfig
-  readonly configBytes: Uint8Array
+export interface StoreImageInput extends CompleteImage {
   /** Full names that lead to the image from now on. */
   readonly names: readonly string[]
+  /** Whether a name may be taken from another image. */
+  readonly replaceNames: boolean
   readonly action: 'pull' | 'load' | 'import' | 'build'
 }
 
@@ -22,24 +20,19 @@ export interface StoreImageInput {
  * Makes an image of layers that are in the store: everything of it reaches the disk, then one transaction says that it
  * is there.
  *
- * @throws ERR_LAYER_NOT_FOUND when a layer was removed meanwhile.
+ * @throws ERR_LAYER_NOT_FOUND when a layer was removed meanwhile; ERR_IMAGE_NAME_EXISTS
  */
 export async function storeImage(context: Context, input: StoreImageInput): Promise<string> {
   const { db } = context
-  const { raw, manifest, index, config, configBytes, names, action } = input
+  const { raw, index, config, configBytes, configDigest, layers, names, replaceNames, action } = input
   const storage = await context.storage()
   const diffIds = config.rootfs.diff_ids
   if (diffIds.some((diffId) => getLayer(db, diffId)?.state === 'staging')) await storage.seal(diffIds)
-  const id = digestHex(manifest.config.digest)
+  const id = digestHex(configDigest)
   const { os, architecture, variant = '' } = normalizePlatform(config)
   await db.transaction(
     () => {
-      const layers = manifest.layers.map((blob, position) => ({
-        diffId: diffIds[position] as (typeof diffIds)[number],
-        blobDigest: blob.digest,
-        blobSize: blob.size,
-        mediaType: blob.mediaType,
-      }))
+      if (!replaceNames) assertNamesFree(context, names, id, { os, architecture, variant })
       const size = diffIds.reduce((sum, diffId) => sum + (getLayer(db, diffId)?.size ?? 0), 0)
       const labels = config.config?.Labels ?? {}
       insertImage(
@@ -69,6 +62,30 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
     { durable: true },
   )
   return id
+}
+
+/**
+ * Refuses names that stand for another image: an archive must not change what `alpine` is by merely being loaded.
+ *
+ * @param platform - of the image; a name can stand for one image of each
+ * @throws ERR_IMAGE_NAME_EXISTS
+ */
+export function assertNamesFree(context: Context, names: readonly string[], id: string, platform?: Platform): void {
+  for (const name of names) {
+    const rows = getImageName(context.db, name).filter((row) => platform === undefined || samePlatform(row, platform))
+    const other = rows.find((row) => row.imageId !== id)
+    // Of another platform it may be, when the platform is not known yet: the commit looks again.
+    if (other === undefined || (platform === undefined && rows.length > 1)) continue
+    throw new PodlibError(
+      'ERR_IMAGE_NAME_EXISTS',
+      `${name} is the name of image ${other.imageId.slice(0, 12)}: give replaceNames to move it, or names to choose others`,
+      { details: { name, imageId: other.imageId } },
+    )
+  }
+}
+
+function samePlatform(row: Required<Platform>, { os, architecture, variant }: Platform): boolean {
+  return row.os === os && row.architecture === architecture && row.variant === (variant ?? '')
 }
 
 function buildTime(config: ImageConfig): number | null {

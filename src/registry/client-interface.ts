@@ -69,6 +69,8 @@ export interface RegistryClient {
    * digest is not checked: the consumer hashes. Errors come through the stream.
    */
   blob(target: RegistryTarget, descriptor: Descriptor, options?: BlobOptions): Readable
+  /** How long a blob is, where no descriptor says it. Not proven. */
+  blobSize(target: RegistryTarget, digest: Digest, options?: RegistryRequestOptions): Promise<number>
   /** A small blob in memory, proven by its digest. */
   blobBytes(target: RegistryTarget, descriptor: Descriptor, options?: BlobBytesOptions): Promise<Buffer>
   /** The tags of a repository, as the registry orders them. */

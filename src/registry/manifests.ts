@@ -1,6 +1,7 @@
 import { PodlibError } from '../errors/errors.ts'
 import { type Digest, digestAlgorithm, digestMismatch, digestOf, isDigest } from '../spec/digest.ts'
 import { bareMediaType } from '../spec/manifest.ts'
+import { schemaOneDigest } from '../spec/manifest-v1.ts'
 import { ACCEPTED_MANIFESTS, MEDIA_TYPES } from '../spec/media-types.ts'
 import { header, readBody, refuseEncoding } from './body.ts'
 import type { HttpResponse } from './http.ts'
@@ -56,6 +57,21 @@ export async function headManifest(
   }
 }
 
+/** Asks for the length of a blob. One try. */
+export async function headBlob(
+  session: Session,
+  endpoint: Endpoint,
+  { digest, signal }: { digest: Digest; signal: AbortSignal | undefined },
+): Promise<number> {
+  const { registry, repository } = endpoint
+  const context: RequestContext = { endpoint, wanted: 'blob', what: `blob ${registry}/${repository}@${digest}` }
+  const response = await session.open({ context, path: `/v2/${repository}/blobs/${digest}`, headers: {}, signal, method: 'HEAD' })
+  response.body.destroy()
+  const length = header(response, 'content-length')
+  if (length === undefined || !/^\d{1,15}$/.test(length)) throw protocolError(context, 'it does not say how long it is')
+  return Number(length)
+}
+
 function manifestRequest(endpoint: Endpoint, selector: string, signal: AbortSignal | undefined): SessionRequest {
   const { registry, repository } = endpoint
   const context: RequestContext = {
@@ -75,17 +91,9 @@ interface ProveOptions {
 // The digest is that of the bytes; what the registry says of it only serves to find out that one is wrong.
 function proveDigest(bytes: Buffer, mediaType: string, { selector, response, context }: ProveOptions): Digest {
   const requested = isDigest(selector) ? selector : undefined
-  const actual = digestOf(bytes, requested ? digestAlgorithm(requested) : 'sha256')
-  if (SCHEMA_1.has(mediaType)) {
-    // The digest of a signed schema 1 manifest leaves out the signature, so it cannot be proven here.
-    throw new PodlibError(
-      'ERR_MANIFEST_UNSUPPORTED',
-      `the ${context.what} is a Docker schema 1 manifest; push the image again with a current tool`,
-      {
-        details: { mediaType },
-      },
-    )
-  }
+  // The digest of a signed schema 1 manifest leaves out the signatures in it.
+  const digestBy = SCHEMA_1.has(mediaType) ? schemaOneDigest : digestOf
+  const actual = digestBy(bytes, requested ? digestAlgorithm(requested) : 'sha256')
   if (requested && actual !== requested) throw digestMismatch(requested, actual, `the ${context.what}`)
   const claimed = header(response, 'docker-content-digest')
   if (claimed !== undefined && !isDigest(claimed)) throw protocolError(context, 'its Docker-Content-Digest is no digest')

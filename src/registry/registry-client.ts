@@ -22,7 +22,7 @@ import { firstEndpoint, policyFor, preferEndpoint } from './failover.ts'
 import { explainForeign, foreignSources } from './foreign.ts'
 import { createHttp, type Http, type RegistryTimeouts } from './http.ts'
 import { type ListingOptions, listReferrers, listTags } from './listings.ts'
-import { getManifest, headManifest, MAX_DOCUMENT_BYTES, manifestSelector } from './manifests.ts'
+import { getManifest, headBlob, headManifest, MAX_DOCUMENT_BYTES, manifestSelector } from './manifests.ts'
 import { EMPTY_REGISTRIES_CONF } from './registries-conf.ts'
 import { DEFAULT_RETRY, type RetryPolicy, withRetry } from './retry.ts'
 import { createSession, type Session, type SessionMemory } from './session.ts'
@@ -75,6 +75,12 @@ class Client implements RegistryClient {
     const { signal, onRetry } = options
     const sources = [...this.#sources(target, descriptor, options), ...this.#foreign(descriptor)]
     return downloadBlob({ descriptor, sources, policy: this.#parts.policy, signal, onRetry })
+  }
+
+  async blobSize(target: RegistryTarget, digest: Digest, options: RegistryRequestOptions = {}): Promise<number> {
+    return this.#document(target, options, (session, endpoint) =>
+      headBlob(session, endpoint, { digest: parseDigest(digest), signal: options.signal }),
+    )
   }
 
   async blobBytes(target: RegistryTarget, descriptor: Descriptor, options: BlobBytesOptions = {}): Promise<Buffer> {

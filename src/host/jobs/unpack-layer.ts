@@ -10,14 +10,15 @@ import { errorCode, errorMessage, isPodlibError, PodlibError, systemErrorCode } 
 import type { Digest } from '../../spec/digest.ts'
 import type { JobContext } from '../job.ts'
 import { removeTree } from './remove-tree.ts'
+import { EarlySync } from './unpack/early-sync.ts'
 import { type LayerLimits, LayerSink, type UnpackedTree } from './unpack/layer-sink.ts'
-import { closeSource, openSource } from './unpack/source.ts'
+import { closeSource, openSource, type SourceRange } from './unpack/source.ts'
 
 export interface UnpackLayerInput {
   /** A file, or a FIFO that another process writes the blob into. */
-  readonly source: { readonly path: string }
+  readonly source: { readonly path: string; readonly range?: SourceRange | undefined }
   /** What the manifest says of the blob; undefined where there is no manifest (`import`). */
-  readonly blob: { readonly digest: Digest; readonly size: number } | undefined
+  readonly blob: { readonly digest: Digest; readonly size: number | undefined } | undefined
   /** What the image config says of the uncompressed tar. */
   readonly diffId: Digest | undefined
   /** Made by the job with mode 0700; must not exist. Removed when the job fails. */
@@ -43,6 +44,8 @@ export interface UnpackedLayer extends UnpackedTree {
 }
 
 const DEFAULT_LIMITS: LayerLimits = { maxBytes: 256 * 1024 ** 3, maxEntries: 4_000_000 }
+/** A smaller blob is hashed before a thread has begun. */
+const THREADED_FROM_BYTES = 16 * 1024 * 1024
 const REPORT_INTERVAL_MS = 50
 /** System errors that only the layer's content can cause. */
 const CONTENT_ERRORS: ReadonlySet<string | undefined> = new Set([
@@ -76,7 +79,7 @@ export async function unpackLayer(input: UnpackLayerInput, context: JobContext<U
   mkdirSync(directory, { mode: 0o700 })
   try {
     chmodSync(directory, 0o700)
-    const source = openSource(input.source.path, context.signal)
+    const source = openSource(input.source, context.signal)
     try {
       return await unpackFrom(source, input, context)
     } finally {
@@ -91,10 +94,14 @@ export async function unpackLayer(input: UnpackLayerInput, context: JobContext<U
 
 async function unpackFrom(source: Readable, input: UnpackLayerInput, context: JobContext<UnpackLayerProgress>): Promise<UnpackedLayer> {
   const { directory, xattrPrefix } = input
+  const sync = new EarlySync(directory)
+  const threaded = (input.blob?.size ?? 0) >= THREADED_FROM_BYTES
+  const tar = new ContentMeter({ digest: input.diffId, size: undefined, what: 'uncompressed layer' }, threaded)
   const sink = new LayerSink({ directory, xattrPrefix, limits: { ...DEFAULT_LIMITS, ...input.limits } })
   try {
-    return await unpackInto({ source, sink }, input, context)
+    return await unpackInto({ source, sink, sync, tar }, input, context)
   } finally {
+    await tar.close()
     sink.closeAll()
   }
 }
@@ -102,16 +109,17 @@ async function unpackFrom(source: Readable, input: UnpackLayerInput, context: Jo
 interface Ends {
   readonly source: Readable
   readonly sink: LayerSink
+  readonly sync: EarlySync
+  readonly tar: ContentMeter
 }
 
 async function unpackInto(
-  { source, sink }: Ends,
+  { source, sink, sync, tar }: Ends,
   input: UnpackLayerInput,
   context: JobContext<UnpackLayerProgress>,
 ): Promise<UnpackedLayer> {
   const { signal } = context
   const blob = new ContentMeter({ digest: input.blob?.digest, size: input.blob?.size, what: 'layer blob' })
-  const tar = new ContentMeter({ digest: input.diffId, size: undefined, what: 'uncompressed layer' })
   const reader = new TarReader(sink)
   const progress = throttled(() => context.report({ bytes: blob.size, unpackedBytes: reader.offset, entries: sink.entries }))
   const result: { blobDigest?: Digest } = {}
@@ -128,10 +136,11 @@ async function unpackInto(
     tar.update(chunk)
     applying(sink, reader, () => reader.push(chunk))
     releaseChunk(chunk)
+    sync.reached(reader.offset)
     progress()
   }
   reader.end()
-  const diffId = tar.finish()
+  const diffId = await tar.finished()
   const tree = applying(sink, reader, () => sink.finish(reader.offset, diffId))
   progress(true)
   return { blobDigest: result.blobDigest as Digest, blobSize: blob.size, diffId, size: reader.offset, ...tree }

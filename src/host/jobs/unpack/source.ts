@@ -1,15 +1,22 @@
 import { closeSync, constants, createReadStream, fstatSync, openSync } from 'node:fs'
 import { Socket } from 'node:net'
-import { addAbortSignal, type Readable } from 'node:stream'
+import { addAbortSignal, Readable } from 'node:stream'
 import { growPipe } from '../../sys/libc.ts'
 
 const CHUNK_BYTES = 1024 * 1024
 
+/** A part of a file. */
+export interface SourceRange {
+  readonly offset: number
+  readonly size: number
+}
+
 /**
- * Opens a file or FIFO for reading. A FIFO is read without blocking: a thread-pool thread that waits for
+ * Opens a file, a part of one, or a FIFO for reading. A FIFO is read without blocking: a thread-pool thread that waits for
  * a writer could not be told to stop, and four of them stop the process.
  */
-export function openSource(path: string, signal: AbortSignal): Readable {
+export function openSource({ path, range }: { path: string; range?: SourceRange | undefined }, signal: AbortSignal): Readable {
+  if (range?.size === 0) return Readable.from([])
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   const isFifo = fstatSync(fd).isFIFO()
   if (isFifo) {
@@ -18,7 +25,10 @@ export function openSource(path: string, signal: AbortSignal): Readable {
     // writer gone, before this process has begun.
     closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK))
   }
-  const source = isFifo ? new Socket({ fd, readable: true, writable: false }) : createReadStream(path, { fd, highWaterMark: CHUNK_BYTES })
+  const part = range && { start: range.offset, end: range.offset + range.size - 1 }
+  const source = isFifo
+    ? new Socket({ fd, readable: true, writable: false })
+    : createReadStream(path, { fd, highWaterMark: CHUNK_BYTES, ...part })
   // Whoever reads gets the error; this is for the one that Node emits when an iteration is left early.
   source.on('error', () => {})
   return addAbortSignal(signal, source)
