@@ -10,7 +10,7 @@ import type { PodlibEvent } from './events/event.ts'
 import type { EventQuery } from './events/event-log.ts'
 import { Images } from './image/images.ts'
 import type { Context } from './lifecycle/context.ts'
-import { noticeReboot, sweepLayers } from './lifecycle/recover.ts'
+import { recoverLayers } from './lifecycle/recover.ts'
 import { type ResolvedOptions, type RuntimeOptions, resolveOptions } from './options.ts'
 import { listContainers } from './state/container-table.ts'
 import { listImages } from './state/image-table.ts'
@@ -85,8 +85,7 @@ export class Runtime implements AsyncDisposable {
     const resolved = resolveOptions(options)
     const composition = await compose(resolved)
     try {
-      const rebooted = await noticeReboot(composition.context)
-      await sweepLayers(composition.context, rebooted)
+      await recoverLayers(composition.context)
       await recoverContainers(composition.context)
       return new Runtime(composition, resolved)
     } catch (error) {

@@ -3,6 +3,7 @@ import { isPodlibError } from '../errors/errors.ts'
 import { listProcesses, signalProcess } from '../host/proc.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
+import { crashPoint } from '../util/crash-point.ts'
 
 /**
  * The mirror of init: takes away what a container that has ended holds on the host. Every step can be repeated, so an
@@ -16,7 +17,7 @@ export async function cleanupContainer(context: Context, session: ContainerSessi
 
 /** Undoes an init that failed or was interrupted: nothing of it is running in a place that the row knows. */
 export async function undoInit(context: Context, session: ContainerSession): Promise<void> {
-  killStragglers(session.row.id)
+  killStragglers(context, session.row.id)
   await releaseHost(context, session.row.id, session.stored)
   await session.patch({ initStep: null })
 }
@@ -24,15 +25,18 @@ export async function undoInit(context: Context, session: ContainerSession): Pro
 async function releaseHost(context: Context, id: string, stored: StoredContainer): Promise<void> {
   const [runtime, monitor, storage] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.monitor(), context.storage()])
   await runtime.delete(id, { force: true })
+  crashPoint('cleanup: deleted')
   await storage.unmount(id)
+  crashPoint('cleanup: unmounted')
   await monitor.remove(id)
   rmSync(context.paths.bundle(id), { recursive: true, force: true })
 }
 
-/** Programs that an interrupted create or run left on their way: whatever names the container's full id as an argument. */
-function killStragglers(id: string): void {
+/** Monitor and OCI runtime that an interrupted create or run left on their way: they name the container and this store. */
+function killStragglers({ paths }: Context, id: string): void {
   for (const found of listProcesses()) {
-    if (found.pid !== process.pid && commandLine(found.pid).includes(id)) signalProcess(found, 'SIGKILL')
+    const text = commandLine(found.pid)
+    if (text.includes(id) && text.includes(paths.runRoot) && found.pid !== process.pid) signalProcess(found, 'SIGKILL')
   }
 }
 
@@ -60,8 +64,10 @@ export async function cleanupEnded(context: Context, id: string): Promise<void> 
 /** The end of a removal: what it has on disk and in the run directory, then the row. */
 export async function removeExited(context: Context, session: ContainerSession): Promise<void> {
   if (session.row.status !== 'removing') await session.apply({ type: 'removal-begun' })
+  crashPoint('remove: begun')
   const storage = await context.storage()
   await storage.removeContainer(session.row.id)
   rmSync(context.paths.bundle(session.row.id), { recursive: true, force: true })
+  crashPoint('remove: storage removed')
   await session.forget()
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { generateExecProcess } from '../bundle/process.ts'
 import { PodlibError } from '../errors/errors.ts'
+import type { EventDraft } from '../events/event.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
@@ -169,10 +170,12 @@ interface Announcement {
 /** Events of an exec are told behind its back: nobody waits for a database because of them. */
 function announce(context: Context, { row, execId, argv, exited }: Announcement): void {
   const subject = { type: 'container', id: row.id, name: row.name } as const
-  const publish = async () => {
-    await context.events.publish({ ...subject, action: 'exec', attributes: { execId, command: [...argv] } })
-    const { exitCode } = await exited
-    await context.events.publish({ ...subject, action: 'exec_died', attributes: { execId, exitCode } })
-  }
-  context.background.add(publish().catch(() => {}))
+  const publish = (event: EventDraft) => context.background.add(context.events.publish(event).catch(() => {}))
+  const died = (exitCode: number) => publish({ ...subject, action: 'exec_died', attributes: { execId, exitCode } })
+  publish({ ...subject, action: 'exec', attributes: { execId, command: [...argv] } })
+  // No work in the background of its own: closing the runtime must not wait for the process.
+  exited.then(
+    ({ exitCode }) => died(exitCode),
+    () => died(-1),
+  )
 }

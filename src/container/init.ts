@@ -11,6 +11,7 @@ import type { ContainerSession } from '../lifecycle/with-container.ts'
 import type { RuntimeSpec, SpecHooks } from '../spec/runtime.ts'
 import type { SeccompProfile } from '../spec/seccomp-profile.ts'
 import type { ContainerRow } from '../state/container-row.ts'
+import { crashPoint } from '../util/crash-point.ts'
 import { undoInit } from './cleanup.ts'
 import { hostDeviceNodes } from './device-nodes.ts'
 import { writeContainerFiles } from './files.ts'
@@ -25,6 +26,7 @@ export async function initContainer(context: Context, session: ContainerSession)
   const { row, stored } = session
   const { log } = stored.config
   await session.patch({ initStep: 'begun', bootId: context.bootId })
+  crashPoint('init: begun')
   try {
     const spec = await prepareBundle(context, row, stored)
     const runtime = await context.ociRuntime(stored.ociRuntime)
@@ -42,6 +44,7 @@ export async function initContainer(context: Context, session: ContainerSession)
       stdin: stored.config.process.stdin,
       exitCommand: await context.exitCommand(),
     })
+    crashPoint('init: created')
     const { pid, monitorPid, pidStartTime = 0, monitorStartTime = 0 } = created
     await session.apply(
       { type: 'initialized', bootId: context.bootId, pid, pidStartTime, monitorPid, monitorStartTime },
@@ -59,6 +62,7 @@ export async function prepareBundle(context: Context, row: ContainerRow, { confi
   const bundle = context.paths.bundle(row.id)
   mkdirSync(bundle, { recursive: true, mode: 0o700 })
   const rootfs = await storage.mount({ containerId: row.id, layers, volatile: row.ephemeral })
+  crashPoint('init: mounted')
   const identity = await identify(context, config.process, rootfs.path)
   const files = writeContainerFiles({ directory: bundle, config, row })
   const { spec } = generateSpec({
@@ -72,6 +76,7 @@ export async function prepareBundle(context: Context, row: ContainerRow, { confi
     hooks: await matchingHooks(context, config),
     cgroupsPath: machine.facts.cgroupControllers.length > 0 ? cgroupPath(context, config.cgroupParent, row.id) : '',
   })
+  crashPoint('init: bundle written')
   return spec
 }
 

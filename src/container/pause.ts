@@ -1,28 +1,37 @@
+import { isPodlibError } from '../errors/errors.ts'
+import { isSameProcess } from '../host/proc.ts'
 import type { Context } from '../lifecycle/context.ts'
-import { withContainer } from '../lifecycle/with-container.ts'
+import { assertCanHappen } from '../lifecycle/state-machine.ts'
+import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 
 /** Freezes every process of a running container. */
 export async function pauseContainer(context: Context, id: string, signal?: AbortSignal): Promise<void> {
-  await withContainer(
-    context,
-    id,
-    async (session) => {
-      await session.apply({ type: 'paused' }, { announce: 'pause' })
-      await (await context.ociRuntime(session.stored.ociRuntime)).setPaused(id, true)
-    },
-    { signal },
-  )
+  const pause = async (session: ContainerSession) => {
+    assertCanHappen('paused', session.row)
+    await setPaused(context, session, true)
+    await session.apply({ type: 'paused' }, { announce: 'pause' })
+  }
+  await withContainer(context, id, pause, { signal })
 }
 
 /** Lets a paused container go on. */
 export async function resumeContainer(context: Context, id: string, signal?: AbortSignal): Promise<void> {
-  await withContainer(
-    context,
-    id,
-    async (session) => {
-      await (await context.ociRuntime(session.stored.ociRuntime)).setPaused(id, false)
-      await session.apply({ type: 'resumed' }, { announce: 'unpause' })
-    },
-    { signal },
-  )
+  const resume = async (session: ContainerSession) => {
+    assertCanHappen('resumed', session.row)
+    await setPaused(context, session, false)
+    await session.apply({ type: 'resumed' }, { announce: 'unpause' })
+  }
+  await withContainer(context, id, resume, { signal })
+}
+
+async function setPaused(context: Context, session: ContainerSession, paused: boolean): Promise<void> {
+  const { id, pid, pidStartTime } = session.row
+  const runtime = await context.ociRuntime(session.stored.ociRuntime)
+  try {
+    await runtime.setPaused(id, paused)
+  } catch (error) {
+    // It is so already when who did it before died without writing it down.
+    const alive = pid !== null && isSameProcess(pid, pidStartTime ?? 0)
+    if (!alive || !isPodlibError(error, 'ERR_CONTAINER_STATE')) throw error
+  }
 }

@@ -1,6 +1,10 @@
-import { errorMessage } from '../errors/errors.ts'
+import { errorMessage, isPodlibError } from '../errors/errors.ts'
+import { isSameProcess } from '../host/proc.ts'
 import type { Context } from '../lifecycle/context.ts'
+import { assertCanHappen, canHappen } from '../lifecycle/state-machine.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
+import type { ContainerRow } from '../state/container-row.ts'
+import { crashPoint } from '../util/crash-point.ts'
 import { cleanupContainer } from './cleanup.ts'
 import { initContainer } from './init.ts'
 
@@ -12,16 +16,26 @@ export async function startContainer(context: Context, id: string, signal?: Abor
 
 async function startLocked(context: Context, session: ContainerSession): Promise<void> {
   await cleanupContainer(context, session)
-  const { status } = session.row
-  if (status === 'configured' || status === 'exited') await initContainer(context, session)
+  const wasCreated = session.row.status === 'created'
+  if (canHappen('initialized', session.row.status)) await initContainer(context, session)
+  assertCanHappen('started', session.row)
   const runtime = await context.ociRuntime(session.stored.ociRuntime)
+  crashPoint('start: before the runtime')
   try {
     await runtime.start(session.row.id)
   } catch (error) {
-    await abandonStart(context, session, errorMessage(error))
-    throw error
+    if (!(wasCreated && runsAlready(session.row, error))) {
+      await abandonStart(context, session, errorMessage(error))
+      throw error
+    }
   }
+  crashPoint('start: after the runtime')
   await session.apply({ type: 'started', at: Date.now() }, { announce: 'start' })
+}
+
+/** Who started it before died between doing so and writing it down. */
+function runsAlready({ pid, pidStartTime }: ContainerRow, error: unknown): boolean {
+  return isPodlibError(error, 'ERR_CONTAINER_STATE') && pid !== null && isSameProcess(pid, pidStartTime ?? 0)
 }
 
 /** A container that the OCI runtime could not start has ended: its program was not found, or may not be run. */

@@ -2,6 +2,7 @@ import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import type { ContainerRow } from '../state/container-row.ts'
+import { crashPoint } from '../util/crash-point.ts'
 import { cleanupContainer } from './cleanup.ts'
 
 /** @public */
@@ -45,10 +46,12 @@ async function askToStop(
   const { stopSignal, stopTimeoutMs } = session.stored.config.lifecycle
   const timeoutMs = timeout ?? stopTimeoutMs
   if (status !== 'stopping') await session.apply({ type: 'stop-requested' }, { announce: 'stop' })
+  crashPoint('stop: requested')
   // A container that has not been started has nobody to hear the signal.
   const gently = timeoutMs > 0 && status !== 'created'
   await sendSignal(context, session, gently ? stopSignal : SIGKILL)
-  if (status === 'paused') await (await context.ociRuntime(session.stored.ociRuntime)).setPaused(session.row.id, false)
+  crashPoint('stop: signal sent')
+  if (status === 'paused' || status === 'stopping') await thaw(context, session)
   return { row: session.row, timeoutMs: gently ? timeoutMs : KILL_TIMEOUT_MS }
 }
 
@@ -57,8 +60,15 @@ async function sendSignal(context: Context, session: ContainerSession, signal: n
   // Without a process namespace of its own the first process's end does not take the others along.
   const all = signal === SIGKILL && session.stored.config.namespaces.pid.mode !== 'private'
   await runtime.kill(session.row.id, signal, { all }).catch((error: unknown) => {
-    if (!isPodlibError(error, 'ERR_OCI_CONTAINER_NOT_FOUND')) throw error
+    // It has ended by itself meanwhile.
+    if (!isPodlibError(error, 'ERR_OCI_CONTAINER_NOT_FOUND') && !isPodlibError(error, 'ERR_CONTAINER_STATE')) throw error
   })
+}
+
+/** A frozen process hears no signal. That it is frozen may be known only to somebody who began to stop it and died. */
+async function thaw(context: Context, session: ContainerSession): Promise<void> {
+  const runtime = await context.ociRuntime(session.stored.ociRuntime)
+  await runtime.setPaused(session.row.id, false).catch(() => {})
 }
 
 async function killNow(context: Context, id: string, signal: AbortSignal | undefined): Promise<void> {

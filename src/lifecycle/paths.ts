@@ -6,6 +6,10 @@ export interface StorePaths {
   readonly runRoot: string
   readonly database: string
   readonly locks: string
+  /** Held while a process sets up or joins what the hosts of one run root share. */
+  readonly hostLock: string
+  /** Layers on their way into the store, by process. */
+  readonly staging: string
   readonly exits: string
   readonly persist: string
   readonly ociRoot: string
@@ -23,6 +27,8 @@ export function storePaths(root: string, runRoot: string): StorePaths {
     runRoot,
     database: join(root, 'podlib.db'),
     locks: join(runRoot, 'locks'),
+    hostLock: join(runRoot, 'host.lock'),
+    staging: join(root, 'staging'),
     exits: join(runRoot, 'exits'),
     persist: join(runRoot, 'persist'),
     ociRoot: join(runRoot, 'oci'),

@@ -1,7 +1,9 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { isPodlibError } from '../errors/errors.ts'
 import { isSameProcess } from '../host/proc.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { loadContainers } from '../state/container-table.ts'
-import { deleteLayer, listLayers } from '../state/layer-table.ts'
+import { deleteLayer, getLayer, type LayerState, listLayers } from '../state/layer-table.ts'
 import { getMeta, setMeta } from '../state/meta-table.ts'
 import type { Context } from './context.ts'
 import { expectsProcess } from './reconcile.ts'
@@ -35,28 +37,43 @@ function isOrphan(context: Context, { ephemeral, ownerPid, ownerStartTime, bootI
   return bootId !== context.bootId || !isSameProcess(ownerPid, ownerStartTime ?? 0)
 }
 
-/** Whether the host was started anew since the store was last used; it is noted that this was seen. */
-export async function noticeReboot(context: Context): Promise<boolean> {
-  const before = getMeta(context.db, 'bootId')
-  if (before === context.bootId) return false
-  await context.db.transaction(() => {
-    setMeta(context.db, 'bootId', context.bootId)
-    if (before !== undefined) context.events.record({ type: 'system', action: 'refresh', id: '', name: '', attributes: {} })
-  })
-  return before !== undefined
-}
+/** Whoever holds a layer's lock for longer is alive and fetches it: what is in its way it removes itself. */
+const PATIENCE = { timeoutMs: 2_000 }
 
 /**
- * Layers that were never known to be on the disk do not survive a reboot, and deletions that were cut short are finished.
+ * Takes away what pulls and removals that were cut short left of layers. Costs a query and a look at an empty directory
+ * in a store in order.
  */
-export async function sweepLayers(context: Context, rebooted: boolean): Promise<void> {
-  const doomed = [...listLayers(context.db, 'deleting'), ...(rebooted ? listLayers(context.db, 'staging') : [])]
-  if (doomed.length === 0) return
-  const storage = await context.storage()
-  for (const { diffId } of doomed) {
-    await context.locks.withLock({ kind: 'layer', id: diffId }, async () => {
-      await storage.removeLayer(diffId)
+export async function recoverLayers(context: Context): Promise<void> {
+  if (getMeta(context.db, 'bootId') !== context.bootId) {
+    await context.locks.withLock({ kind: 'image', id: 'reboot' }, () => refreshAfterReboot(context))
+  }
+  await removeLayers(context, 'deleting')
+  if (existsSync(context.paths.staging) && readdirSync(context.paths.staging).length > 0) await (await context.storage()).sweep()
+}
+
+/** Layers that were never known to be on the disk do not survive a reboot. That it was seen is noted when they are gone. */
+async function refreshAfterReboot(context: Context): Promise<void> {
+  const { db, bootId } = context
+  const before = getMeta(db, 'bootId')
+  if (before === bootId) return
+  if (before !== undefined) await removeLayers(context, 'staging')
+  await db.transaction(() => {
+    setMeta(db, 'bootId', bootId)
+    if (before !== undefined) context.events.record({ type: 'system', action: 'refresh', id: '', name: '', attributes: {} })
+  })
+}
+
+async function removeLayers(context: Context, state: LayerState): Promise<void> {
+  for (const { diffId } of listLayers(context.db, state)) {
+    const remove = async () => {
+      // It may have been fetched anew while its lock was waited for.
+      if (getLayer(context.db, diffId)?.state !== state) return
+      await (await context.storage()).removeLayer(diffId)
       await context.db.transaction(() => deleteLayer(context.db, diffId))
+    }
+    await context.locks.withLock({ kind: 'layer', id: diffId }, remove, PATIENCE).catch((error: unknown) => {
+      if (!isPodlibError(error, 'ERR_LOCK_TIMEOUT')) throw error
     })
   }
 }

@@ -65,6 +65,11 @@ export function canHappen(type: EventType, status: ContainerStatus): boolean {
   return TABLE[type][status] !== undefined
 }
 
+/** For verbs that act on the host before they write down what they did. @throws ERR_CONTAINER_STATE, ERR_CONTAINER_RUNNING */
+export function assertCanHappen(type: EventType, row: { readonly id: string; readonly status: ContainerStatus }): void {
+  if (!canHappen(type, row.status)) throw refused(row, type)
+}
+
 function changesOf(event: LifecycleEvent): StateChanges {
   switch (event.type) {
     case 'initialized': {
