@@ -11,16 +11,17 @@ import { createEventLog } from './events/event-log.ts'
 import { loadHooks } from './hooks/read.ts'
 import { readCgroupLayout } from './host/cgroup.ts'
 import type { Host } from './host/host.ts'
-import { openHost } from './host/open-host.ts'
+import { endSharedHost, openHost } from './host/open-host.ts'
 import { readBootId, readProcess } from './host/proc.ts'
 import { findProgram } from './host/programs.ts'
 import { flock } from './host/sys/libc.ts'
 import type { BackgroundWork, Context, Machine, Trust } from './lifecycle/context.ts'
 import { createExitWatch } from './lifecycle/exit-watch.ts'
 import { type StorePaths, storePaths } from './lifecycle/paths.ts'
-import type { FileLock } from './lock/file-lock.ts'
+import { expectsProcess } from './lifecycle/reconcile.ts'
+import { type FileLock, withFileLock } from './lock/file-lock.ts'
 import { createLocks } from './lock/locks.ts'
-import { holdOwnerLock } from './lock/owner-lock.ts'
+import { holdOwnerLock, tryOwnerLock } from './lock/owner-lock.ts'
 import { k8sFile } from './log/k8s-file.ts'
 import { noLog } from './log/none.ts'
 import { createConmon } from './monitor/conmon/conmon.ts'
@@ -32,7 +33,8 @@ import type { RegistryClient } from './registry/client-interface.ts'
 import type { RegistriesConf } from './registry/registries-conf.ts'
 import { hostPlatform } from './spec/platform.ts'
 import type { SeccompProfile } from './spec/seccomp-profile.ts'
-import { openDatabase } from './state/database.ts'
+import { loadContainers } from './state/container-table.ts'
+import { type Database, openDatabase } from './state/database.ts'
 import { createOverlayDriver } from './storage/overlay/overlay-driver.ts'
 import { once } from './util/once.ts'
 
@@ -68,7 +70,8 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
   const db = await openDatabase(paths.database)
   const locks = createLocks({ dir: paths.locks, flock })
   const background = createBackground()
-  const exclusively = <T>(work: () => Promise<T>) => locks.withLock({ kind: 'pod', id: 'user-namespace' }, work)
+  const exclusively = <T>(work: () => Promise<T>) =>
+    withFileLock({ path: paths.hostLock, flock, what: `the host of run root ${paths.runRoot}` }, work)
   const host = once(() => openHost({ runRoot: paths.runRoot, user: options.user, env: options.env, exclusively }))
   const machine = once(async () => describeMachine(await host(), options))
   const env = programEnv(options.env)
@@ -125,9 +128,21 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
       exits.close()
       await background.settled()
       await Promise.all([registry.made()?.then((client) => client.close()), host.made()?.then((opened) => opened.close())])
-      db.close()
       owner.release()
+      endIfUnused(paths, db)
+      db.close()
     },
+  }
+}
+
+/** Who closes last and leaves no container behind takes along what the hosts of this store have shared. */
+function endIfUnused({ runRoot }: StorePaths, db: Database): void {
+  const alone = tryOwnerLock({ runRoot, flock })
+  if (alone === undefined) return
+  try {
+    if (!loadContainers(db).some(({ status }) => expectsProcess(status))) endSharedHost(runRoot)
+  } finally {
+    alone.release()
   }
 }
 

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Host, HostFacts } from './host.ts'
 import { parseIdMap } from './id-map.ts'
 import { findProgram } from './programs.ts'
-import { openUserNamespace } from './user-namespace.ts'
+import { endUserNamespace, openUserNamespace } from './user-namespace.ts'
 import type { WorkerCommand } from './worker-client.ts'
 import { createWorkerHost } from './worker-host.ts'
 
@@ -36,6 +36,11 @@ export async function openHost(options: OpenHostOptions): Promise<Host> {
   const args = ['--target', String(pausePid), '--user', '--mount', ...identity, worker.file, ...worker.args]
   const command: WorkerCommand = { file: nsenter, args, env: worker.env }
   return createWorkerHost({ facts: { overlayXattrs: 'user', uids, gids }, command: async () => command })
+}
+
+/** Ends what the hosts of one run root share. The caller made sure that none is open and that no container runs. */
+export function endSharedHost(runRoot: string): void {
+  endUserNamespace(runRoot)
 }
 
 async function joinUserNamespace({ runRoot, user, env }: OpenHostOptions) {

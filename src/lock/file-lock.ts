@@ -13,6 +13,7 @@ const LOCK_NB = 4
 /** First and longest pause between two tries. A blocking flock would occupy a thread of libuv's pool of four. */
 const FIRST_PAUSE_MS = 1
 const LONGEST_PAUSE_MS = 50
+const WORK_TIMEOUT_MS = 30_000
 
 export interface FileLockOptions {
   readonly path: string
@@ -60,6 +61,19 @@ export async function takeFileLock(
     const left = deadline - Date.now()
     if (left <= 0) throw lockTimeout(what, holdersOf(options.path))
     await delay(Math.min(left, backOff(attempt, FIRST_PAUSE_MS, LONGEST_PAUSE_MS)), signal)
+  }
+}
+
+/** Runs `work` while no other holder of the same file's lock does. It must not take long: a waiter gives up after 30 s. */
+export async function withFileLock<T>(
+  { path, flock, what }: Omit<FileLockOptions, 'shared'> & { readonly what: string },
+  work: () => Promise<T>,
+): Promise<T> {
+  const lock = await takeFileLock({ path, flock, shared: false }, { signal: undefined, deadline: Date.now() + WORK_TIMEOUT_MS, what })
+  try {
+    return await work()
+  } finally {
+    lock.release()
   }
 }
 
