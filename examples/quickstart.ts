@@ -37,7 +37,15 @@ async function main(directory: string): Promise<void> {
 
   heading('a container with limits')
   const container = await timed('containers.create', () =>
-    runtime.containers.create({ image, name: 'counter', command: ['sh', '-c', PROGRAM], memory: '64m', cpus: 0.5, pidsLimit: 32, network: 'none' }),
+    runtime.containers.create({
+      image,
+      name: 'counter',
+      command: ['sh', '-c', PROGRAM],
+      memory: '64m',
+      cpus: 0.5,
+      pidsLimit: 32,
+      network: 'none',
+    }),
   )
   await timed('start', () => container.start())
   await showLogs(container, 3)

@@ -62,7 +62,9 @@ function pack(tree: string): Buffer {
 }
 
 function which(program: string): string {
-  const found = SYSTEM_PATH.split(':').map((directory) => join(directory, program)).find((path) => existsSync(path))
+  const found = SYSTEM_PATH.split(':')
+    .map((directory) => join(directory, program))
+    .find((path) => existsSync(path))
   if (found === undefined) throw new Error(`${program} is not installed`)
   return found
 }
@@ -71,10 +73,19 @@ async function startRegistry(directory: string): Promise<{ child: ChildProcess; 
   const host = `127.0.0.1:${await freePort()}`
   const config = join(directory, 'registry.yml')
   const storage = join(directory, 'registry')
-  writeFileSync(config, `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${storage}\nhttp:\n  addr: ${host}\n`)
+  writeFileSync(
+    config,
+    `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${storage}\nhttp:\n  addr: ${host}\n`,
+  )
   const child = spawn(which('docker-registry'), ['serve', config], { stdio: 'ignore', env: { OTEL_TRACES_EXPORTER: 'none' } })
   for (let attempt = 0; attempt < 200 && child.exitCode === null; attempt++) {
-    if (await fetch(`http://${host}/v2/`).then(({ ok }) => ok, () => false)) return { child, host }
+    if (
+      await fetch(`http://${host}/v2/`).then(
+        ({ ok }) => ok,
+        () => false,
+      )
+    )
+      return { child, host }
     await sleep(50)
   }
   await stop(child)

@@ -27,7 +27,7 @@ interface Series {
 }
 
 /** Closing of files and reaping of processes of the one side must not fall into the time of the other. */
-const GAP_MS = 50
+const GAP_MS = 10
 
 /** Measures the sides of a case in turn, A B A B, after one turn that does not count. */
 export async function measure(benchCase: BenchCase, contest: Contest): Promise<Measurement> {

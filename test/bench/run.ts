@@ -79,7 +79,7 @@ for (const benchCase of cases) {
     console.log(tableLine(measurement))
   } catch (error) {
     failed.push(benchCase.name)
-    console.error(`bench: ${benchCase.name} failed:`, error)
+    console.error(`bench: ${benchCase.name} failed: ${(error as Error).stack}`)
   }
 }
 const results = measurements.map(toResult)

@@ -15,7 +15,7 @@ export const benchCase: BenchCase = {
     const [container, peer] = [await steps.create(), await steps.createPeer()]
     await container.start()
     await peer.do('start')
-    const state = join(environment.directory, 'podlib-crun/run/oci')
+    const state = join(environment.directory, 'podlib-crun/run/oci/crun')
     return {
       podlib: timed(() => container.exec(['true'])),
       peer: { name: 'podman', ...timed(() => peer.output('exec', 'true')) },
