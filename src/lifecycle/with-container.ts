@@ -106,8 +106,11 @@ export function withContainer<T>(
     { kind: 'container', id },
     async (lock) => {
       const row = getContainer(context.db, id)
-      if (row === undefined)
+      if (row === undefined) {
+        // Who removed it took the lock's file away, and this look has made it anew.
+        lock.discard()
         throw new PodlibError('ERR_CONTAINER_NOT_FOUND', `container ${id.slice(0, 12)} was removed`, { details: { id } })
+      }
       const session = new ContainerSession(context, row, () => lock.discard())
       await catchUp(context, session)
       return verb(session)
