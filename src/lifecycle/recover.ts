@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { isPodlibError } from '../errors/errors.ts'
 import { isSameProcess } from '../host/proc.ts'
 import type { ContainerRow } from '../state/container-row.ts'
-import { loadContainers } from '../state/container-table.ts'
+import { loadUnsettledContainers } from '../state/container-table.ts'
 import { deleteLayer, getLayer, type LayerState, listLayers } from '../state/layer-table.ts'
 import { getMeta, setMeta } from '../state/meta-table.ts'
 import type { Context } from './context.ts'
@@ -24,7 +24,7 @@ export interface Recovery {
  */
 export function planRecovery(context: Context): Recovery {
   const plan = { settle: [] as string[], undo: [] as string[], remove: [] as string[] }
-  for (const row of loadContainers(context.db)) {
+  for (const row of loadUnsettledContainers(context.db)) {
     if (row.status === 'removing' || isOrphan(context, row)) plan.remove.push(row.id)
     else if (row.initStep !== null) plan.undo.push(row.id)
     else if (expectsProcess(row.status) || row.status === 'stopped') plan.settle.push(row.id)

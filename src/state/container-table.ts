@@ -75,6 +75,12 @@ export function loadContainers(db: Database, filter: ContainerFilter = {}): Cont
   return db.all(`SELECT ${table.all} FROM containers ${sql} ORDER BY rowid`, ...values).map(table.decode)
 }
 
+/** Whole rows of those that may hold something on the host, or belong to a process that may be gone: few, also of many. */
+export function loadUnsettledContainers(db: Database): ContainerRow[] {
+  const settled = "status IN ('configured', 'exited') AND init_step IS NULL AND ephemeral = 0"
+  return db.all(`SELECT ${table.all} FROM containers WHERE NOT (${settled}) ORDER BY rowid`).map(table.decode)
+}
+
 function conditions({ status, podId, imageId, ephemeral, labels = {} }: ContainerFilter): { sql: string; values: SqlValue[] } {
   const terms: { sql: string; values: SqlValue[] }[] = []
   if (status) terms.push({ sql: `status IN (${status.map(() => '?').join(', ')})`, values: [...status] })

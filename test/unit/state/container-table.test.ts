@@ -11,6 +11,7 @@ import {
   insertContainer,
   listContainers,
   loadContainers,
+  loadUnsettledContainers,
   setContainerState,
   updateContainer,
   updateContainerConfig,
@@ -34,6 +35,19 @@ const add = (name: string, changes: Partial<NewContainerRow> = {}) =>
   db.transaction(() => insertContainer(db, containerRow(name, changes), { name, nested: [1, { two: 2 }] }))
 
 describe('a container row', () => {
+  test('is unsettled while the host may hold something of it, or a process may have left it', async () => {
+    for (const [name, changes] of [
+      ['settled', {}],
+      ['begun', { initStep: 'begun' }],
+      ['lent', { ephemeral: true }],
+      ['running', {}],
+    ] as const)
+      await add(name, changes)
+    const running = findContainer(db, 'running')
+    await db.transaction(() => setContainerState(db, running.id, brandTransition({ from: 'configured', to: 'running' })))
+    expect(loadUnsettledContainers(db).map(({ name }) => name)).toEqual(['begun', 'lent', 'running'])
+  })
+
   test('comes back as it went in, flags and JSON included', async () => {
     const changes = {
       labels: { 'a.b/c': 'ü', '': 'empty' },
