@@ -33,7 +33,7 @@ import type { RegistryClient } from './registry/client-interface.ts'
 import type { RegistriesConf } from './registry/registries-conf.ts'
 import { hostPlatform } from './spec/platform.ts'
 import type { SeccompProfile } from './spec/seccomp-profile.ts'
-import { loadContainers } from './state/container-table.ts'
+import { loadUnsettledContainers } from './state/container-table.ts'
 import { type Database, openDatabase } from './state/database.ts'
 import { createOverlayDriver } from './storage/overlay/overlay-driver.ts'
 import { once } from './util/once.ts'
@@ -113,6 +113,7 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     registriesConf,
     trust: once(() => loadTrust(options)),
     hooks: once(() => loadHooks({ directories: options.hooksDirectories })),
+    dockerHost: options.env.DOCKER_HOST,
     platform: hostPlatform(arch(), cpuInfo()),
     exits,
     defaults: defaultsOf(options),
@@ -140,7 +141,7 @@ function endIfUnused({ runRoot }: StorePaths, db: Database): void {
   const alone = tryOwnerLock({ runRoot, flock })
   if (alone === undefined) return
   try {
-    if (!loadContainers(db).some(({ status }) => expectsProcess(status))) endSharedHost(runRoot)
+    if (!loadUnsettledContainers(db).some(({ status }) => expectsProcess(status))) endSharedHost(runRoot)
   } finally {
     alone.release()
   }
@@ -177,7 +178,8 @@ function createRuntime({
   paths: StorePaths
   env: Readonly<Record<string, string>>
 }): OciRuntime {
-  const options = { host, path, stateDirectory: paths.ociRoot, cacheDirectory: paths.cache, systemdCgroup: false, env }
+  const cgroupManager = host.facts.makesCgroups ? 'cgroupfs' : 'none'
+  const options = { host, path, stateDirectory: paths.ociRoot, cacheDirectory: paths.cache, cgroupManager, env } as const
   return path.endsWith('crun') ? createCrun(options) : createRunc(options)
 }
 
