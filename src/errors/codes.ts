@@ -64,6 +64,7 @@ export const ERROR_KINDS = {
   ERR_ARCHIVE_INVALID: 'invalid-argument',
   ERR_ARCHIVE_TOO_LARGE: 'denied',
   ERR_TRANSPORT: 'invalid-argument',
+  ERR_DOCKER_DAEMON: 'unavailable',
   // registries
   ERR_REGISTRY_UNREACHABLE: 'unavailable',
   ERR_REGISTRY_TLS: 'denied',

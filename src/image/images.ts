@@ -4,8 +4,10 @@ import type { Platform } from '../spec/platform.ts'
 import { mapOperation, type Operation } from '../util/operation.ts'
 import { Image } from './image.ts'
 import { type ImageInfo, type ImageSummary, inspectImage, listImages } from './inspect.ts'
+import { type LoadOptions, loadImages } from './load.ts'
+import { platformOption } from './platform-option.ts'
 import type { PullProgress } from './progress.ts'
-import { type PullOptions, platformOf, pullImage } from './pull.ts'
+import { type PullOptions, pullImage } from './pull.ts'
 import { type RemovedImage, type RemoveImageOptions, removeImage } from './remove.ts'
 import { findImage } from './resolve-name.ts'
 import { tagImage } from './tag.ts'
@@ -26,7 +28,8 @@ export class Images {
   }
 
   /**
-   * Pulls an image from a registry: awaited it gives the image, iterated it tells how far it is.
+   * Pulls an image from a registry, or from where a transport says (`oci:/path:ref`, `docker-daemon:name`, `dir:/path`):
+   * awaited it gives the image, iterated it tells how far it is.
    *
    * @example
    * ```ts
@@ -39,9 +42,24 @@ export class Images {
     return mapOperation(pullImage(this.#context, name, options), (id) => new Image(this.#context, id, name))
   }
 
+  /**
+   * Loads the images of an archive (of `docker save`, `podman save`, an OCI layout in a tar; compressed or not), of an OCI
+   * layout, or of a stream of such an archive; what it is shows by itself, or is said as in `oci-archive:/tmp/a.tar:v1`.
+   * Nothing is unpacked to a temporary place but what is compressed or streamed.
+   *
+   * An archive may name its images, but not take a name from an image of the store: see {@link LoadOptions}.
+   *
+   * @throws ERR_ARCHIVE_INVALID, ERR_ARCHIVE_TOO_LARGE, ERR_IMAGE_NAME_EXISTS, ERR_TRUST_DENIED, and what a pull throws
+   */
+  load(from: string | AsyncIterable<Uint8Array>, options?: LoadOptions): Operation<Image[], PullProgress> {
+    return mapOperation(loadImages(this.#context, from, options), (loaded) =>
+      loaded.map(({ id, names }) => new Image(this.#context, id, names[0] ?? id)),
+    )
+  }
+
   /** Finds an image by name, short name, digest, id or the beginning of an id. @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS */
   async get(nameOrId: string, options: FindImageOptions = {}): Promise<Image> {
-    const { row, name } = findImage(this.#context, nameOrId, platformOf(options, this.#context.platform))
+    const { row, name } = findImage(this.#context, nameOrId, platformOption(options, this.#context.platform))
     return new Image(this.#context, row.id, name)
   }
 

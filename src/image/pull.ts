@@ -1,35 +1,82 @@
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { resolveShortName } from '../registry/endpoints.ts'
-import { type Platform, parsePlatform } from '../spec/platform.ts'
 import { formatReference, isShortName, parseReference, type Reference } from '../spec/reference.ts'
+import { getImageName } from '../state/image-name-table.ts'
+import { listImageManifests } from '../state/image-table.ts'
+import { parseTransport } from '../transport/parse-transport.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
 import { acquireImage } from './acquire.ts'
+import { type LoadOptions, loadPlace, placeOfText } from './load.ts'
+import { platformOption } from './platform-option.ts'
 import { type PullProgress, progressKey, pullProgress } from './progress.ts'
 import { registrySource } from './registry-source.ts'
+import { findImage } from './resolve-name.ts'
 import { signatureSources } from './signature-sources.ts'
 
+/**
+ * When a registry is asked: `always`; only when the image is `missing` from the store; `never`; or always, but to pull only
+ * what is `newer` than the image of that name in the store (one small request if it is not).
+ *
+ * @public
+ */
+export type PullPolicy = 'always' | 'missing' | 'newer' | 'never'
+
 /** @public */
-export interface PullOptions {
-  /** `linux/arm64/v8` or its parts. @defaultValue the platform of this machine */
-  readonly platform?: string | Platform
+export interface PullOptions extends Omit<LoadOptions, 'signal'> {
+  /** @defaultValue `'always'` */
+  readonly policy?: PullPolicy
   /** Stops the pull. Layers that are complete stay for the next one; nothing else does. */
   readonly signal?: AbortSignal
 }
 
+const POLICIES: ReadonlySet<string> = new Set<PullPolicy>(['always', 'missing', 'newer', 'never'])
+
 /** Pulls an image and resolves to its id. */
 export function pullImage(context: Context, name: string, options: PullOptions = {}): Operation<string, PullProgress> {
-  return startOperation<string, PullProgress>(async (report) => pullFirst(context, name, options, report), progressKey)
+  return startOperation<string, PullProgress>(async (report) => pullByPolicy(context, name, options, report), progressKey)
 }
 
 type Report = (progress: PullProgress) => void
 
+async function pullByPolicy(context: Context, text: string, options: PullOptions, report: Report): Promise<string> {
+  const { policy = 'always', ...rest } = options
+  if (!POLICIES.has(policy))
+    throw new PodlibError('ERR_INVALID_ARGUMENT', `the pull policy is always, missing, newer or never, not ${JSON.stringify(policy)}`)
+  report({ phase: 'resolve', reference: text })
+  const place = placeOfText(text)
+  if (place) return (await loadPlace(context, place, { ...rest, report, single: true }))[0]?.id as string
+  const location = parseTransport(text)
+  const name = location?.transport === 'docker' ? location.reference : text
+  const local = policy === 'always' ? undefined : findLocal(context, name, rest)
+  if (local !== undefined && policy !== 'newer') return local
+  // Says what is missing, and where it was looked for.
+  if (policy === 'never') return findImage(context, name, platformOption(options, context.platform)).row.id
+  return pullFirst(context, name, { ...rest, known: local }, report)
+}
+
+function findLocal(context: Context, name: string, options: PullOptions): string | undefined {
+  try {
+    const platform = platformOption(options, context.platform)
+    const { row } = findImage(context, name, platform)
+    return options.platform === undefined || (row.os === platform.os && row.architecture === platform.architecture) ? row.id : undefined
+  } catch (error) {
+    if (isPodlibError(error, 'ERR_IMAGE_NOT_FOUND')) return undefined
+    throw error
+  }
+}
+
+interface PullFirstOptions extends Omit<PullOptions, 'policy'> {
+  /** The image of the store that is good enough unless the registry has another by now. */
+  readonly known: string | undefined
+}
+
 /** A short name can mean several images: the first that exists is it. */
-async function pullFirst(context: Context, name: string, options: PullOptions, report: Report): Promise<string> {
-  report({ phase: 'resolve', reference: name })
+async function pullFirst(context: Context, name: string, options: PullFirstOptions, report: Report): Promise<string> {
   const candidates = await candidatesFor(context, name)
   for (const [index, reference] of candidates.entries()) {
     try {
+      if (options.known !== undefined && (await isCurrent(context, reference, options.known, options.signal))) return options.known
       return await pullReference(context, reference, options, report)
     } catch (error) {
       if (index === candidates.length - 1 || !isPodlibError(error) || error.kind !== 'not-found') throw error
@@ -43,21 +90,28 @@ async function candidatesFor(context: Context, name: string): Promise<readonly R
   return resolveShortName(await context.registriesConf(), name).candidates.map((candidate) => parseReference(candidate))
 }
 
-async function pullReference(context: Context, reference: Reference, options: PullOptions, report: Report): Promise<string> {
-  const name = formatReference(reference)
+/** Whether the registry still leads to the image that has this name here. A request that registries do not count. */
+async function isCurrent(context: Context, reference: Reference, id: string, signal: AbortSignal | undefined): Promise<boolean> {
+  const named = getImageName(context.db, formatReference(reference)).find((row) => row.imageId === id)
+  if (named === undefined) return false
+  const registry = await context.registry()
+  const { digest } = await registry.headManifest(reference, { ...(signal && { signal }) })
+  if (digest === undefined) return false
+  return listImageManifests(context.db, id).some((row) => row.digest === digest || row.indexDigest === digest)
+}
+
+async function pullReference(context: Context, reference: Reference, options: PullFirstOptions, report: Report): Promise<string> {
+  const { names, signal } = options
+  const own = formatReference(reference)
   return acquireImage(context, {
     source: await registrySource(context, reference),
     identity: { transport: 'docker', reference },
     signatures: await signatureSources(context, reference),
-    platform: platformOf(options, context.platform),
-    names: [name],
+    platform: platformOption(options, context.platform),
+    names: names?.map((name) => formatReference(parseReference(name, { defaultRegistry: 'localhost' }))) ?? [own],
     replaceNames: true,
     action: 'pull',
-    report: (progress) => report(pullProgress(progress, name)),
-    signal: options.signal,
+    report: (progress) => report(pullProgress(progress, own)),
+    signal,
   })
-}
-
-export function platformOf({ platform }: { readonly platform?: string | Platform }, host: Platform): Platform {
-  return typeof platform === 'string' ? parsePlatform(platform) : (platform ?? host)
 }

@@ -41,6 +41,8 @@ export interface Context {
   readonly registriesConf: () => Promise<RegistriesConf>
   readonly trust: () => Promise<Trust>
   readonly hooks: () => Promise<readonly Hook[]>
+  /** `DOCKER_HOST`, for images of a Docker daemon. */
+  readonly dockerHost: string | undefined
   /** The platform of this machine. */
   readonly platform: Platform
   readonly exits: ExitWatch

@@ -6,6 +6,7 @@ export type ImageIdentity =
   | { readonly transport: 'docker'; readonly reference: Reference }
   | { readonly transport: 'dir' | 'oci' | 'oci-archive'; readonly path: string }
   | { readonly transport: 'docker-archive'; readonly path: string; readonly reference?: Reference }
+  | { readonly transport: 'docker-daemon'; readonly image: string; readonly reference?: Reference }
   | {
       readonly transport: 'containers-storage'
       readonly driver: string
@@ -45,16 +46,22 @@ export function requirementsFor(policy: Policy, identity: ImageIdentity): Applie
 export function scopesOf(identity: ImageIdentity): readonly string[] {
   switch (identity.transport) {
     case 'docker':
-      return [...exactDocker(identity.reference), ...parentsOf(identity.reference.name), ...wildcards(identity.reference.registry), '']
+      return dockerScopes(identity.reference)
     case 'dir':
     case 'oci':
     case 'oci-archive':
       return [...parentsOf(identity.path).filter((path) => path !== ''), '']
     case 'docker-archive':
       return ['']
+    case 'docker-daemon':
+      return identity.reference ? dockerScopes(identity.reference) : ['']
     case 'containers-storage':
       return [...storageScopes(identity), '']
   }
+}
+
+function dockerScopes(reference: Reference): readonly string[] {
+  return [...exactDocker(reference), ...parentsOf(reference.name), ...wildcards(reference.registry), '']
 }
 
 function exactDocker({ name, tag, digest }: { name: string; tag: string | undefined; digest: string | undefined }): readonly string[] {

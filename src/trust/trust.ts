@@ -123,7 +123,7 @@ function describeIdentity(identity: ImageIdentity): string {
   const { transport } = identity
   if (transport === 'docker') return `image ${formatReference(identity.reference)}`
   if (transport === 'containers-storage') return `image ${storageName(identity)}`
-  return `image ${transport}:${identity.path}`
+  return `image ${transport}:${transport === 'docker-daemon' ? identity.image : identity.path}`
 }
 
 function storageName(identity: { driver: string; root: string; reference?: Reference; imageId?: string }): string {
