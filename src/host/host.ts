@@ -50,6 +50,8 @@ export type JobProgress<Name extends JobName> =
 export interface HostFacts {
   /** Prefix of overlay's extended attributes: `user` inside a user namespace, where mounts get `userxattr`. */
   readonly overlayXattrs: 'trusted' | 'user'
+  /** Whether cgroups can be made for containers: without, they have no limits and no statistics. */
+  readonly makesCgroups: boolean
   /** The IDs that exist for containers; one range of all IDs when nothing is mapped. */
   readonly uids: readonly IdRange[]
   readonly gids: readonly IdRange[]

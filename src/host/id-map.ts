@@ -19,7 +19,7 @@ export function subordinateRanges(text: string, user: { readonly name: string; r
   for (const line of text.split('\n')) {
     const [owner, first, size] = line.trim().split(':')
     if (owner !== user.name && owner !== String(user.id)) continue
-    const range = { first: Number(first), size: Number(size) }
+    const range = { first: Number(first || Number.NaN), size: Number(size) }
     if (Number.isSafeInteger(range.first) && Number.isSafeInteger(range.size) && range.size > 0) ranges.push(range)
   }
   return ranges
@@ -36,6 +36,16 @@ export function rootlessMapping(ownId: number, ranges: readonly SubordinateRange
   return mapping
 }
 
+/** Two ranges of a mapping that give the same outer id twice, which the kernel refuses without saying so. */
+export function overlap(mapping: readonly IdRange[]): readonly [IdRange, IdRange] | undefined {
+  const sorted = [...mapping].sort((a, b) => a.outside - b.outside)
+  for (const [index, range] of sorted.entries()) {
+    const next = sorted[index + 1]
+    if (next !== undefined && next.outside < range.outside + range.size) return [range, next]
+  }
+  return undefined
+}
+
 /** `/proc/<pid>/uid_map` as ranges. @see user_namespaces(7) */
 export function parseIdMap(text: string): IdRange[] {
   return text
@@ -48,4 +58,11 @@ export function parseIdMap(text: string): IdRange[] {
 /** Whether an ID exists inside the mapping. */
 export function isMapped(id: number, mapping: readonly IdRange[]): boolean {
   return mapping.some(({ inside, size }) => id >= inside && id < inside + size)
+}
+
+const ALL_IDS = 4294967295
+
+/** Whether the mapping is that of the first user namespace, where every id is itself. */
+export function mapsEverything(mapping: readonly IdRange[]): boolean {
+  return mapping.length === 1 && mapping[0]?.size === ALL_IDS
 }

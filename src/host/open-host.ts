@@ -2,9 +2,9 @@ import { mkdirSync, readFileSync } from 'node:fs'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Host, HostFacts } from './host.ts'
-import { parseIdMap } from './id-map.ts'
+import { mapsEverything, parseIdMap } from './id-map.ts'
 import { findProgram } from './programs.ts'
-import { endUserNamespace, openUserNamespace } from './user-namespace.ts'
+import { endUserNamespace, nsenterArguments, openUserNamespace, type UserNamespace } from './user-namespace.ts'
 import type { WorkerCommand } from './worker-client.ts'
 import { createWorkerHost } from './worker-host.ts'
 
@@ -12,7 +12,7 @@ export interface OpenHostOptions {
   readonly runRoot: string
   readonly user: { readonly name: string; readonly uid: number; readonly gid: number }
   readonly env: Readonly<Record<string, string>>
-  /** Runs `work` while no other process of this user makes or joins the user namespace. */
+  /** Runs `work` while no other process makes or joins what the hosts of this run root share. */
   readonly exclusively: <T>(work: () => Promise<T>) => Promise<T>
 }
 
@@ -28,14 +28,15 @@ const CAP_SYS_ADMIN = 21n
 export async function openHost(options: OpenHostOptions): Promise<Host> {
   const worker = { file: process.execPath, args: [...WORKER_FLAGS, workerProgram()], env: workerEnv(options.env) }
   if (isPrivileged(options.user.uid)) return createWorkerHost({ facts: ownFacts(), command: async () => worker })
-  const namespace = await options.exclusively(() => joinUserNamespace(options))
-  const { pausePid, uids, gids } = namespace
   const nsenter = findProgram('nsenter', { path: options.env.PATH })
-  // With a single mapped id groups cannot be set; the user's own id is root inside either way.
-  const identity = uids.length === 1 ? ['--preserve-credentials'] : []
-  const args = ['--target', String(pausePid), '--user', '--mount', ...identity, worker.file, ...worker.args]
-  const command: WorkerCommand = { file: nsenter, args, env: worker.env }
-  return createWorkerHost({ facts: { overlayXattrs: 'user', uids, gids }, command: async () => command })
+  const join = () => options.exclusively(() => joinUserNamespace(options))
+  const { uids, gids } = await join()
+  // Joined anew before each worker: whoever killed the last one may have killed the pause process too.
+  const command = async (): Promise<WorkerCommand> => {
+    const args = [...nsenterArguments(await join()), worker.file, ...worker.args]
+    return { file: nsenter, args, env: worker.env }
+  }
+  return createWorkerHost({ facts: { overlayXattrs: 'user', makesCgroups: false, uids, gids }, command })
 }
 
 /** Ends what the hosts of one run root share. The caller made sure that none is open and that no container runs. */
@@ -43,36 +44,22 @@ export function endSharedHost(runRoot: string): void {
   endUserNamespace(runRoot)
 }
 
-async function joinUserNamespace({ runRoot, user, env }: OpenHostOptions) {
+async function joinUserNamespace({ runRoot, user, env }: OpenHostOptions): Promise<UserNamespace> {
   mkdirSync(runRoot, { recursive: true, mode: 0o700 })
-  const find = (name: string) => findProgram(name, { path: env.PATH })
-  const optional = (name: string) => {
-    try {
-      return find(name)
-    } catch {
-      return undefined
-    }
-  }
-  const [newuidmap, newgidmap] = [optional('newuidmap'), optional('newgidmap')]
-  return openUserNamespace({
-    user,
-    runRoot,
-    programs: { unshare: find('unshare'), sleep: find('sleep'), ...(newuidmap && { newuidmap }), ...(newgidmap && { newgidmap }) },
-  })
+  return openUserNamespace({ user, runRoot, find: (name) => findProgram(name, { path: env.PATH }) })
 }
 
 function isPrivileged(uid: number): boolean {
-  const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'
+  const effective = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '0'
   return uid === 0 && ((BigInt(`0x${effective}`) >> CAP_SYS_ADMIN) & 1n) === 1n
 }
 
-const ALL_IDS = 4294967295
-
 /** Root of a user namespace that somebody else made is privileged, but only in there. */
 function ownFacts(): HostFacts {
-  const map = (file: string) => parseIdMap(readFileSync(`/proc/self/${file}`, 'utf8'))
+  const map = (file: string) => parseIdMap(readFileSync(`/proc/self/${file}`, 'latin1'))
   const uids = map('uid_map')
-  return { overlayXattrs: uids[0]?.size === ALL_IDS ? 'trusted' : 'user', uids, gids: map('gid_map') }
+  const first = mapsEverything(uids)
+  return { overlayXattrs: first ? 'trusted' : 'user', makesCgroups: first, uids, gids: map('gid_map') }
 }
 
 /** Beside this file's folder, in whichever form this file itself runs: compiled, or as it was written. */

@@ -1,163 +1,97 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { readFileSync, readlinkSync, renameSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
-import { errorCode, errorMessage, PodlibError } from '../errors/errors.ts'
-import type { IdRange } from './id-map.ts'
-import { parseIdMap, rootlessMapping, subordinateRanges } from './id-map.ts'
-import { isSameProcess, readProcess } from './proc.ts'
+import { readFileSync } from 'node:fs'
+import { errorMessage, PodlibError } from '../errors/errors.ts'
+import { type IdRange, parseIdMap } from './id-map.ts'
+import { endPause, findMember, isPauseAlive, readPauseRecord, recordPause } from './pause-process.ts'
+import { startPause } from './start-pause.ts'
+import { type FindProgram, type NamespaceUser, planIdMaps } from './write-id-map.ts'
 
 /**
- * A user and mount namespace for one unprivileged user, kept by a *pause process* that does nothing.
- * Every podlib process of that user enters the same namespaces, so all of them see the same mounts.
+ * A user and mount namespace for one unprivileged user, kept by a pause process. Every podlib process that uses the same
+ * run root enters the same namespaces, so all of them see the same mounts.
  */
 export interface UserNamespace {
+  /** A process in the namespaces. */
   readonly pausePid: number
   readonly uids: readonly IdRange[]
   readonly gids: readonly IdRange[]
 }
 
 export interface UserNamespaceOptions {
-  readonly user: { readonly name: string; readonly uid: number; readonly gid: number }
+  readonly user: NamespaceUser
   /** Directory of the pause process's record. The caller holds a lock on it. */
   readonly runRoot: string
-  /** Absolute paths of the programs; `newuidmap` and `newgidmap` only when they exist. */
-  readonly programs: { readonly unshare: string; readonly sleep: string; readonly newuidmap?: string; readonly newgidmap?: string }
+  readonly find: FindProgram
 }
 
-interface PauseRecord {
-  readonly pid: number
-  readonly startTime: number
-}
-
-const run = promisify(execFile)
-const recordPath = (runRoot: string) => join(runRoot, 'pause.json')
-
-/** Joins the user's namespaces, making them first when no pause process keeps them. @throws ERR_ROOTLESS_SETUP */
+/** Joins the namespaces, making them first when nothing keeps them. @throws ERR_ROOTLESS_SETUP saying what the host lacks */
 export async function openUserNamespace(options: UserNamespaceOptions): Promise<UserNamespace> {
-  const pausePid = findPause(options.runRoot) ?? (await startPause(options))
-  return {
-    pausePid,
-    uids: parseIdMap(readFileSync(`/proc/${pausePid}/uid_map`, 'utf8')),
-    gids: parseIdMap(readFileSync(`/proc/${pausePid}/gid_map`, 'utf8')),
-  }
+  const { runRoot, find } = options
+  const record = readPauseRecord(runRoot)
+  if (record && isPauseAlive(record)) return describe(record.pid)
+  const member = record && findMember(record)
+  const pid = (member && (await revive(member, find))) ?? (await makeNamespaces(options))
+  recordPause(runRoot, pid)
+  return describe(pid)
 }
 
 /** Ends the pause process, and with it the mounts of its namespace. The caller made sure that nobody uses them. */
 export function endUserNamespace(runRoot: string): void {
-  const pid = findPause(runRoot)
-  if (pid !== undefined) process.kill(pid, 'SIGKILL')
+  endPause(runRoot)
 }
 
-function findPause(runRoot: string): number | undefined {
-  try {
-    const { pid, startTime } = JSON.parse(readFileSync(recordPath(runRoot), 'utf8')) as PauseRecord
-    return isSameProcess(pid, startTime) ? pid : undefined
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return undefined
-    throw setupError(`cannot read the record of the pause process ${recordPath(runRoot)}: ${errorMessage(error)}; remove the file`)
-  }
+/** What leads a program into the namespaces, as root there. With a single id setgroups(2) is forbidden: the user's own groups stay. */
+export function nsenterArguments({ pausePid, uids }: UserNamespace): string[] {
+  return ['--target', String(pausePid), '--user', '--mount', ...(uids.length === 1 ? ['--preserve-credentials'] : [])]
 }
 
-async function startPause(options: UserNamespaceOptions): Promise<number> {
-  const { unshare, sleep: pause } = options.programs
-  const child = spawn(unshare, ['--user', '--mount', '--propagation', 'slave', pause, 'infinity'], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    detached: true,
-    cwd: '/',
-    env: {},
+async function makeNamespaces({ user, find }: UserNamespaceOptions): Promise<number> {
+  const writeIdMaps = planIdMaps(user, find)
+  const unshare = [find('unshare'), '--user', '--mount', '--propagation', 'slave']
+  const pause = await startPause(unshare, find('sleep')).catch((error: unknown) => {
+    throw new PodlibError('ERR_ROOTLESS_SETUP', `${errorMessage(error)}; ${namespaceAdvice(readSysctl)}`, { cause: error })
   })
   try {
-    const pid = await enteredNamespace(child)
-    await writeMaps(pid, options)
-    const record: PauseRecord = { pid, startTime: readProcess(pid)?.startTime ?? 0 }
-    writeFileSync(`${recordPath(options.runRoot)}.new`, JSON.stringify(record), { mode: 0o600 })
-    renameSync(`${recordPath(options.runRoot)}.new`, recordPath(options.runRoot))
-    child.stderr?.destroy()
-    child.unref()
-    return pid
+    await writeIdMaps(pause.pid)
+    return pause.pid
   } catch (error) {
-    child.kill('SIGKILL')
+    pause.kill()
     throw error
   }
 }
 
-const ENTER_TIMEOUT_MS = 5_000
-
-/** Waits until the child has left this process's user namespace; its program then runs in the new one. */
-async function enteredNamespace(child: ChildProcess): Promise<number> {
-  let stderr = ''
-  let ended: string | undefined
-  child.stderr?.on('data', (text) => {
-    stderr += text
-  })
-  child.once('error', (error) => {
-    ended = error.message
-  })
-  child.once('exit', (code) => {
-    ended = `exit code ${code}`
-  })
-  const own = readlinkSync('/proc/self/ns/user')
-  const deadline = Date.now() + ENTER_TIMEOUT_MS
-  while (Date.now() < deadline && ended === undefined) {
-    if (child.pid !== undefined && readNamespace(child.pid) !== own && isPause(child.pid)) return child.pid
-    await sleep(2)
-  }
-  throw setupError(
-    `cannot make a user namespace: ${stderr.trim() || ended || 'it took too long'}; does the kernel allow unprivileged user namespaces?`,
-  )
-}
-
-function readNamespace(pid: number): string | undefined {
+/** A new pause process for namespaces that lost theirs; undefined when they ended meanwhile. */
+async function revive(member: number, find: FindProgram): Promise<number | undefined> {
   try {
-    return readlinkSync(`/proc/${pid}/ns/user`)
+    const pause = await startPause([find('nsenter'), ...nsenterArguments(describe(member))], find('sleep'))
+    return pause.pid
   } catch {
-    return readlinkSync('/proc/self/ns/user')
+    return undefined
   }
 }
 
-/** `unshare` has done its mounts once it has become the pause program. */
-function isPause(pid: number): boolean {
-  return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === 'sleep'
+/** Switches that forbid user namespaces, with the value that does and one that does not. @see user_namespaces(7) */
+const SWITCHES = [
+  { name: 'user.max_user_namespaces', forbids: '0', allows: '15000' },
+  { name: 'kernel.unprivileged_userns_clone', forbids: '0', allows: '1' },
+  { name: 'kernel.apparmor_restrict_unprivileged_userns', forbids: '1', allows: '0' },
+] as const
+
+/** Why no user namespace can be made, and what to do. @param sysctl value of a switch; undefined where there is none */
+export function namespaceAdvice(sysctl: (name: string) => string | undefined): string {
+  const found = SWITCHES.find(({ name, forbids }) => sysctl(name) === forbids)
+  if (found === undefined) return 'the kernel, or the container that this runs in, must allow unprivileged user namespaces'
+  return `${found.name} is ${found.forbids}: the administrator can allow user namespaces with "sysctl ${found.name}=${found.allows}"`
 }
 
-async function writeMaps(pid: number, { user, programs }: UserNamespaceOptions): Promise<void> {
-  const uids = rangesOf('/etc/subuid', { name: user.name, id: user.uid })
-  const gids = rangesOf('/etc/subgid', { name: user.name, id: user.uid })
-  if (uids.length === 0 || gids.length === 0 || !programs.newuidmap || !programs.newgidmap) {
-    writeSingleMap(pid, user)
-    return
-  }
-  await writeMap(programs.newuidmap, pid, rootlessMapping(user.uid, uids))
-  await writeMap(programs.newgidmap, pid, rootlessMapping(user.gid, gids))
-}
-
-/** Without subordinate ids only the user's own can be mapped: images with files of one owner still work. */
-function writeSingleMap(pid: number, user: { uid: number; gid: number }): void {
-  writeFileSync(`/proc/${pid}/setgroups`, 'deny')
-  writeFileSync(`/proc/${pid}/uid_map`, `0 ${user.uid} 1`)
-  writeFileSync(`/proc/${pid}/gid_map`, `0 ${user.gid} 1`)
-}
-
-async function writeMap(program: string, pid: number, mapping: readonly IdRange[]): Promise<void> {
-  const fields = mapping.flatMap(({ inside, outside, size }) => [inside, outside, size].map(String))
+function readSysctl(name: string): string | undefined {
   try {
-    await run(program, [String(pid), ...fields], { env: {} })
-  } catch (error) {
-    throw setupError(`${program} refused the id mapping: ${errorMessage(error).trim()}; check /etc/subuid and /etc/subgid`)
+    return readFileSync(`/proc/sys/${name.replaceAll('.', '/')}`, 'latin1').trim()
+  } catch {
+    return undefined
   }
 }
 
-function rangesOf(path: string, user: { name: string; id: number }) {
-  try {
-    return subordinateRanges(readFileSync(path, 'utf8'), user)
-  } catch (error) {
-    if (errorCode(error) === 'ENOENT') return []
-    throw error
-  }
-}
-
-function setupError(message: string): PodlibError {
-  return new PodlibError('ERR_ROOTLESS_SETUP', message)
+function describe(pid: number): UserNamespace {
+  const map = (file: string) => parseIdMap(readFileSync(`/proc/${pid}/${file}`, 'latin1'))
+  return { pausePid: pid, uids: map('uid_map'), gids: map('gid_map') }
 }

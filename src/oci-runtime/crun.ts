@@ -13,16 +13,19 @@ export interface RuntimeOptions {
   readonly stateDirectory: string
   /** For what is worth keeping over a reboot. */
   readonly cacheDirectory: string
-  /** Makes cgroups through systemd, which must then be the host's init. */
-  readonly systemdCgroup: boolean
+  /**
+   * Who makes the cgroups of containers: the runtime itself, systemd (which must then be the host's init), or nobody, where
+   * that is not possible.
+   */
+  readonly cgroupManager: 'cgroupfs' | 'systemd' | 'none'
   /** The whole environment of the runtime: `PATH`, and `XDG_RUNTIME_DIR` where there is one. */
   readonly env: Readonly<Record<string, string>>
 }
 
 /** @see https://github.com/containers/crun/blob/main/crun.1.md */
-export function createCrun({ host, path, stateDirectory, cacheDirectory, systemdCgroup, env }: RuntimeOptions): OciRuntime {
+export function createCrun({ host, path, stateDirectory, cacheDirectory, cgroupManager, env }: RuntimeOptions): OciRuntime {
   const root = join(stateDirectory, 'crun')
-  const globalArgs = ['--root', root, ...(systemdCgroup ? ['--systemd-cgroup'] : [])]
+  const globalArgs = ['--root', root, `--cgroup-manager=${cgroupManager === 'none' ? 'disabled' : cgroupManager}`]
   const runtime = createCliRuntime(host, { path, globalArgs, env, sealed: true })
   const cache = new SeccompCache({ directory: join(cacheDirectory, 'seccomp'), program: path, runtimeRoot: root })
   return {

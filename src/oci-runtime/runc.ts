@@ -3,8 +3,11 @@ import { createCliRuntime } from './cli.ts'
 import type { RuntimeOptions } from './crun.ts'
 import type { OciRuntime } from './oci-runtime.ts'
 
+/** Told that it is rootless, runc goes on where it may not make a cgroup. */
+const GLOBAL_ARGS = { cgroupfs: [], systemd: ['--systemd-cgroup'], none: ['--rootless=true'] } as const
+
 /** @see https://github.com/opencontainers/runc/blob/main/man/runc.8.md */
-export function createRunc({ host, path, stateDirectory, systemdCgroup, env }: RuntimeOptions): OciRuntime {
-  const globalArgs = ['--root', join(stateDirectory, 'runc'), ...(systemdCgroup ? ['--systemd-cgroup'] : [])]
+export function createRunc({ host, path, stateDirectory, cgroupManager, env }: RuntimeOptions): OciRuntime {
+  const globalArgs = ['--root', join(stateDirectory, 'runc'), ...GLOBAL_ARGS[cgroupManager]]
   return createCliRuntime(host, { path, globalArgs, env, sealed: true })
 }

@@ -61,7 +61,7 @@ export class OciLab {
     const create = name === 'crun' ? createCrun : createRunc
     const path = findProgram(name, { path: PATH })
     const options = { host: this.host, path, stateDirectory: join(this.directory, 'oci'), cacheDirectory: join(this.directory, 'cache') }
-    const runtime = create({ ...options, systemdCgroup: false, env: { PATH } })
+    const runtime = create({ ...options, cgroupManager: 'cgroupfs', env: { PATH } })
     this.#runtimes.set(name, runtime)
     return runtime
   }

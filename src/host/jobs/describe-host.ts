@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs'
 import { arch, release } from 'node:os'
-import { isMapped, parseIdMap } from '../id-map.ts'
+import { isMapped, mapsEverything, parseIdMap } from '../id-map.ts'
 
 /** What this machine, as the worker sees it, lets a container have. */
 export interface HostDescription {
@@ -36,13 +36,11 @@ const GO_ARCHITECTURES: Readonly<Record<string, string>> = {
   riscv64: 'riscv64',
   loong64: 'loong64',
 }
-const ALL_IDS = 4294967295
 
 export function describeHost(): HostDescription {
   const status = readFileSync('/proc/self/status', 'utf8')
   const capabilities = /^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'
-  const uids = parseIdMap(readFileSync('/proc/self/uid_map', 'utf8'))
-  const initialNamespace = uids.length === 1 && uids[0]?.size === ALL_IDS
+  const initialNamespace = mapsEverything(parseIdMap(readFileSync('/proc/self/uid_map', 'utf8')))
   const unified = statfsSync('/sys/fs/cgroup').type === CGROUP2_SUPER_MAGIC
   return {
     cgroupVersion: unified ? 2 : 1,
