@@ -23,6 +23,8 @@ export interface HostFacts {
   readonly canCreateDeviceNodes: boolean
   /** Whether this process owns its network, IPC and PID namespaces, so that sysfs, mqueue and proc can be mounted for them. */
   readonly ownsHostNamespaces: boolean
+  /** Whether the host itself has /dev/mqueue mounted. */
+  readonly hasMessageQueues: boolean
   /** As Go names it: `amd64`, `arm64`. */
   readonly architecture: string
   /** As uname(2) gives it: `6.18.44-generic`. */

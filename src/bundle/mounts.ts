@@ -42,13 +42,36 @@ function systemMounts({ config, facts, namespaces }: Input): SpecMount[] {
       source: 'devpts',
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', ...ptsGroup],
     },
-    kernelMount('/dev/mqueue', { type: 'mqueue', options: safe, bind: !canMountFor('ipc', namespaces, facts) }),
+    ...messageQueues({ type: 'mqueue', options: safe, bind: !canMountFor('ipc', namespaces, facts) }, facts),
     kernelMount('/sys', { type: 'sysfs', options: [...safe, access], bind: sysfsIsHosts({ namespaces, facts }) }),
-    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: [...safe, 'relatime', access] },
+    cgroupMount([...safe, 'relatime', access], facts),
   ]
 }
 
-function kernelMount(destination: string, mount: { type: string; options: string[]; bind: boolean }): SpecMount {
+/** A host that has the queues of its own IPC namespace mounted nowhere cannot lend them. */
+function messageQueues(mount: KernelMount, facts: HostFacts): SpecMount[] {
+  return mount.bind && !facts.hasMessageQueues ? [] : [kernelMount('/dev/mqueue', mount)]
+}
+
+/**
+ * With cgroup v1 and no cgroup of its own a container would see the host's hierarchies, with the names of all other
+ * containers: it gets an empty directory. With v2 its cgroup namespace hides them.
+ */
+function cgroupMount(options: string[], facts: HostFacts): SpecMount {
+  const destination = '/sys/fs/cgroup'
+  const hidden = facts.cgroupVersion === 1 && facts.cgroupControllers.length === 0
+  if (hidden) return { destination, type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'noexec', 'nodev', 'mode=755', 'size=0k', 'ro'] }
+  return { destination, type: 'cgroup', source: 'cgroup', options }
+}
+
+interface KernelMount {
+  readonly type: string
+  readonly options: string[]
+  /** Of the host's own, instead of a new one. */
+  readonly bind: boolean
+}
+
+function kernelMount(destination: string, mount: KernelMount): SpecMount {
   if (mount.bind) return { destination, type: 'bind', source: destination, options: ['rbind', 'rprivate', ...mount.options] }
   return { destination, type: mount.type, source: mount.type, options: mount.options }
 }

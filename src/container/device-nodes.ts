@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs'
+import { lstatSync, readdirSync, type Stats, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ContainerConfig } from '../bundle/container-config.ts'
 import type { HostDeviceNode } from '../bundle/host-facts.ts'
@@ -10,22 +10,24 @@ const SKIPPED: ReadonlySet<string> = new Set(['/dev/pts', '/dev/shm', '/dev/mque
 /** The host's device nodes at and below what a config asks for: for a privileged container all of /dev. */
 export function hostDeviceNodes({ devices, security }: ContainerConfig): HostDeviceNode[] {
   const roots = security.privileged ? ['/dev'] : devices.map(({ path }) => path)
-  return roots.flatMap((root) => nodesAt(root))
+  // Only the path itself may be a link to a device: a link further down, such as /dev/stdin, leads to what is listed anyway.
+  return roots.flatMap((root) => nodesAt(root, statSync))
 }
 
-function nodesAt(path: string): HostDeviceNode[] {
+function nodesAt(path: string, stater: (path: string) => Stats): HostDeviceNode[] {
   if (SKIPPED.has(path)) return []
-  const stat = statOrNothing(path)
+  const stat = readable(() => stater(path))
   if (stat === undefined) return []
-  if (stat.isDirectory()) return readdirSync(path).flatMap((name) => nodesAt(join(path, name)))
+  if (stat.isDirectory()) return (readable(() => readdirSync(path)) ?? []).flatMap((name) => nodesAt(join(path, name), lstatSync))
   if (!stat.isCharacterDevice() && !stat.isBlockDevice()) return []
   const [major, minor] = deviceNumbers(BigInt(stat.rdev))
   return [{ path, type: stat.isBlockDevice() ? 'b' : 'c', major, minor, fileMode: stat.mode & 0o7777, uid: stat.uid, gid: stat.gid }]
 }
 
-function statOrNothing(path: string) {
+/** Undefined for what is not there, or closed to this user. */
+function readable<Value>(read: () => Value): Value | undefined {
   try {
-    return statSync(path)
+    return read()
   } catch (error) {
     if (['ENOENT', 'EACCES', 'ELOOP'].includes(errorCode(error) ?? '')) return undefined
     throw error

@@ -1,4 +1,4 @@
-import { isPodlibError } from '../errors/errors.ts'
+import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import { isSameProcess } from '../host/proc.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { assertCanHappen } from '../lifecycle/state-machine.ts'
@@ -26,6 +26,10 @@ export async function resumeContainer(context: Context, id: string, signal?: Abo
 
 async function setPaused(context: Context, session: ContainerSession, paused: boolean): Promise<void> {
   const { id, pid, pidStartTime } = session.row
+  if ((await context.machine()).facts.cgroupControllers.length === 0) {
+    const text = `container ${id.slice(0, 12)} has no cgroup of its own on this host: its processes cannot be frozen together`
+    throw new PodlibError('ERR_CGROUP', text, { details: { id } })
+  }
   const runtime = await context.ociRuntime(session.stored.ociRuntime)
   try {
     await runtime.setPaused(id, paused)

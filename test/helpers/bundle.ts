@@ -19,6 +19,7 @@ export const FACTS: HostFacts = {
   ttyGidMapped: true,
   canCreateDeviceNodes: true,
   ownsHostNamespaces: true,
+  hasMessageQueues: true,
   architecture: 'amd64',
   kernelVersion: '6.1.0-18-amd64',
   thermalThrottlePaths: ['/sys/devices/system/cpu/cpu0/thermal_throttle'],

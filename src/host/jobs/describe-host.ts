@@ -17,6 +17,8 @@ export interface HostDescription {
   readonly ttyGidMapped: boolean
   readonly canCreateDeviceNodes: boolean
   readonly ownsHostNamespaces: boolean
+  /** Whether /dev/mqueue is there. */
+  readonly hasMessageQueues: boolean
   /** As Go names it. */
   readonly architecture: string
   readonly kernelVersion: string
@@ -53,6 +55,7 @@ export function describeHost(): HostDescription {
     ttyGidMapped: isMapped(TTY_GROUP, parseIdMap(readFileSync('/proc/self/gid_map', 'utf8'))),
     canCreateDeviceNodes: initialNamespace,
     ownsHostNamespaces: initialNamespace,
+    hasMessageQueues: existsSync('/dev/mqueue'),
     architecture: GO_ARCHITECTURES[arch()] ?? arch(),
     kernelVersion: release(),
     thermalThrottlePaths: thermalThrottlePaths(),
