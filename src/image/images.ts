@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream'
 import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Platform } from '../spec/platform.ts'
@@ -10,6 +11,7 @@ import type { PullProgress } from './progress.ts'
 import { type PullOptions, pullImage } from './pull.ts'
 import { type RemovedImage, type RemoveImageOptions, removeImage } from './remove.ts'
 import { findImage } from './resolve-name.ts'
+import { type SavedImageInfo, type SaveOptions, type SaveProgress, type SaveStreamOptions, saveImageStream, saveImages } from './save.ts'
 import { tagImage } from './tag.ts'
 
 /** @public */
@@ -55,6 +57,21 @@ export class Images {
     return mapOperation(loadImages(this.#context, from, options), (loaded) =>
       loaded.map(({ id, names }) => new Image(this.#context, id, names[0] ?? id)),
     )
+  }
+
+  /**
+   * Saves images, layers shared, as an archive or directory that podlib, podman, docker and skopeo can load. Image IDs and
+   * diff IDs stay what they are.
+   *
+   * @throws ERR_IMAGE_NOT_FOUND, ERR_STORE_CORRUPT, ERR_NO_SPACE, ERR_PERMISSION, ERR_INVALID_ARGUMENT
+   */
+  save(names: string | readonly string[], options: SaveOptions): Operation<SavedImageInfo[], SaveProgress> {
+    return saveImages(this.#context, typeof names === 'string' ? [names] : names, options)
+  }
+
+  /** Like {@link Images.save}, but into a stream. Destroying the stream stops the work; failures come through it. */
+  saveStream(names: string | readonly string[], options?: SaveStreamOptions): Readable {
+    return saveImageStream(this.#context, typeof names === 'string' ? [names] : names, options)
   }
 
   /** Finds an image by name, short name, digest, id or the beginning of an id. @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS */

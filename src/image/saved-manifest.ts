@@ -1,0 +1,87 @@
+import { PodlibError } from '../errors/errors.ts'
+import type { Context } from '../lifecycle/context.ts'
+import type { Descriptor, ImageManifest, RawManifest } from '../spec/descriptor.ts'
+import { type Digest, digestOf } from '../spec/digest.ts'
+import { parseManifest } from '../spec/manifest.ts'
+import { MEDIA_TYPES } from '../spec/media-types.ts'
+import type { Platform } from '../spec/platform.ts'
+import { type ImageLayerRow, type ImageRow, listImageLayers, listImageManifests } from '../state/image-table.ts'
+import type { SavedImage } from '../transport/saved-image.ts'
+import type { LayerBlob } from './layer-blobs.ts'
+import { findImage } from './resolve-name.ts'
+
+/** An image of the store, with what is needed to write it out. */
+export interface ImageToSave {
+  readonly row: ImageRow
+  readonly names: readonly string[]
+  readonly layers: readonly ImageLayerRow[]
+  /** As they came, the first one first; those of Docker schema 1 left out. */
+  readonly manifests: readonly { readonly raw: RawManifest; readonly manifest: ImageManifest }[]
+}
+
+/** Finds images by name or id; one that is named several times is saved once, with the names it was asked for by. */
+export function imagesToSave(context: Context, namesOrIds: readonly string[], platform: Platform): ImageToSave[] {
+  if (namesOrIds.length === 0) throw new PodlibError('ERR_INVALID_ARGUMENT', 'there is nothing to save: name an image')
+  const found = new Map<string, { row: ImageRow; names: Set<string> }>()
+  for (const text of namesOrIds) {
+    const { row, name } = findImage(context, text, platform)
+    const entry = found.get(row.id) ?? { row, names: new Set<string>() }
+    if (isNamed(text, row.id) && name !== row.id) entry.names.add(name)
+    found.set(row.id, entry)
+  }
+  return [...found.values()].map(({ row, names }) => ({
+    row,
+    names: [...names],
+    layers: listImageLayers(context.db, row.id),
+    manifests: listImageManifests(context.db, row.id).flatMap(knownManifest),
+  }))
+}
+
+/** Whoever asks by id or digest asks for no name. */
+function isNamed(text: string, id: string): boolean {
+  return !text.includes('@') && !text.startsWith('sha256:') && !id.startsWith(text)
+}
+
+function knownManifest({ digest, mediaType, bytes }: { digest: Digest; mediaType: string; bytes: Uint8Array }): ImageToSave['manifests'] {
+  if (mediaType === MEDIA_TYPES.dockerManifestV1 || mediaType === MEDIA_TYPES.dockerManifestV1Signed) return []
+  const raw = { digest, mediaType, bytes: Buffer.from(bytes) }
+  const parsed = parseManifest(raw)
+  return parsed.kind === 'image' ? [{ raw, manifest: parsed.manifest }] : []
+}
+
+/**
+ * An image as it goes out. The config is the exact bytes, so the image ID stays; a manifest that came is kept if it
+ * describes the very layers that are written, else a new one takes over its annotations.
+ */
+export function savedImage(image: ImageToSave, blobs: ReadonlyMap<Digest, LayerBlob>, format: string): SavedImage {
+  const { row, names, layers: rows } = image
+  const layers = rows.map(({ diffId }) => blobs.get(diffId) as LayerBlob)
+  const config = Buffer.from(row.config)
+  const configDigest = image.manifests[0]?.manifest.config.digest ?? digestOf(config)
+  const kept = image.manifests.find(({ manifest }) => fits(manifest, layers, format))
+  const manifest = kept?.raw ?? newManifest(image, { config, configDigest, layers })
+  return { names, config, configDigest, manifest: { ...manifest, mediaType: kept?.manifest.mediaType ?? manifest.mediaType }, layers }
+}
+
+function fits(manifest: ImageManifest, layers: readonly LayerBlob[], format: string): boolean {
+  // Only the dir transport is at home with Docker's media types.
+  if (manifest.mediaType !== MEDIA_TYPES.ociManifest && format !== 'dir') return false
+  return manifest.layers.length === layers.length && manifest.layers.every(({ digest }, position) => digest === layers[position]?.digest)
+}
+
+function newManifest(
+  { manifests }: ImageToSave,
+  { config, configDigest, layers }: { config: Buffer; configDigest: Digest; layers: readonly LayerBlob[] },
+): RawManifest {
+  const mediaType = MEDIA_TYPES.ociManifest
+  const annotations = manifests.find(({ manifest }) => manifest.annotations)?.manifest.annotations
+  const document: ImageManifest = {
+    schemaVersion: 2,
+    mediaType,
+    config: { mediaType: MEDIA_TYPES.ociConfig, digest: configDigest, size: config.length },
+    layers: layers.map(({ mediaType: type, digest, size }): Descriptor => ({ mediaType: type, digest, size })),
+    ...(annotations && { annotations }),
+  }
+  const bytes = Buffer.from(JSON.stringify(document))
+  return { mediaType, digest: digestOf(bytes), bytes }
+}

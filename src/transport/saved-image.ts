@@ -1,0 +1,92 @@
+import type { RawManifest } from '../spec/descriptor.ts'
+import type { Digest } from '../spec/digest.ts'
+import { digestHex, digestOf } from '../spec/digest.ts'
+import { parseStrictJson } from '../spec/json.ts'
+import { MEDIA_TYPES } from '../spec/media-types.ts'
+import { DIR_MANIFEST_FILE, DIR_VERSION_FILE, dirBlobName } from './dir.ts'
+import { DOCKER_MANIFEST_FILE } from './docker-archive.ts'
+import type { FileSink, SinkContent } from './file-sink.ts'
+import { CONTAINERD_NAME, REF_NAME } from './image-names.ts'
+import { blobName, OCI_INDEX_FILE, OCI_LAYOUT_FILE } from './oci-layout.ts'
+
+/** An image on its way out. */
+export interface SavedImage {
+  /** Full names. */
+  readonly names: readonly string[]
+  readonly config: Buffer
+  readonly configDigest: Digest
+  readonly manifest: RawManifest
+  /** Bottom first, as its manifest has them. */
+  readonly layers: readonly (SinkContent & { readonly diffId: Digest })[]
+}
+
+/**
+ * Writes images as an OCI layout. Layers come first and the index last, so that what was cut short is no layout.
+ *
+ * @param existing - `index.json` of a layout that is added to; entries with one of the names are replaced
+ */
+export async function writeOciLayout(sink: FileSink, images: readonly SavedImage[], existing?: Buffer): Promise<void> {
+  for (const { config, configDigest, manifest, layers } of images) {
+    for (const layer of layers) await sink.add(blobName(layer.digest), layer)
+    await sink.add(blobName(configDigest), bytesContent(config, configDigest))
+    await sink.add(blobName(manifest.digest), bytesContent(manifest.bytes, manifest.digest))
+  }
+  const added = images.flatMap(indexEntries)
+  const refs = new Set(images.flatMap(({ names }) => names))
+  const digests = new Set(images.map(({ manifest }) => manifest.digest as string))
+  const kept = existingEntries(existing).filter(({ digest, annotations }) => {
+    const ref = annotations?.[REF_NAME]
+    return ref === undefined ? !digests.has(digest) : !refs.has(ref)
+  })
+  await sink.write(OCI_LAYOUT_FILE, json({ imageLayoutVersion: '1.0.0' }))
+  await sink.write(OCI_INDEX_FILE, json({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: [...kept, ...added] }))
+}
+
+/** Writes images as `docker save` does: layers uncompressed, named by their diff IDs. */
+export async function writeDockerArchive(sink: FileSink, images: readonly SavedImage[]): Promise<void> {
+  const entries: object[] = []
+  for (const { config, configDigest, layers, names } of images) {
+    const layerName = (diffId: Digest) => `${digestHex(diffId)}.tar`
+    for (const layer of layers) await sink.add(layerName(layer.diffId), layer)
+    const configName = `${digestHex(configDigest)}.json`
+    await sink.add(configName, bytesContent(config, configDigest))
+    entries.push({ Config: configName, RepoTags: names, Layers: layers.map(({ diffId }) => layerName(diffId)) })
+  }
+  await sink.write(DOCKER_MANIFEST_FILE, json(entries))
+}
+
+/** Writes one image as the `dir` transport does. */
+export async function writeDir(sink: FileSink, { config, configDigest, manifest, layers }: SavedImage): Promise<void> {
+  for (const layer of layers) await sink.add(dirBlobName(layer.digest), layer)
+  await sink.add(dirBlobName(configDigest), bytesContent(config, configDigest))
+  await sink.write(DIR_VERSION_FILE, Buffer.from('Directory Transport Version: 1.1\n'))
+  await sink.write(DIR_MANIFEST_FILE, manifest.bytes)
+}
+
+function indexEntries({ names, manifest }: SavedImage): object[] {
+  const descriptor = { mediaType: manifest.mediaType, digest: manifest.digest, size: manifest.bytes.length }
+  if (names.length === 0) return [descriptor]
+  return names.map((name) => ({ ...descriptor, annotations: { [CONTAINERD_NAME]: name, [REF_NAME]: name } }))
+}
+
+interface IndexEntry {
+  readonly digest: string
+  readonly annotations?: Readonly<Record<string, string>>
+}
+
+/** Entries as they are, with everything in them: the layout has been read, and so proven, by whoever gives it. */
+function existingEntries(index: Buffer | undefined): IndexEntry[] {
+  if (index === undefined) return []
+  return (parseStrictJson(index.toString('utf8'), { what: OCI_INDEX_FILE }) as { manifests: IndexEntry[] }).manifests
+}
+
+function bytesContent(bytes: Buffer, digest: Digest = digestOf(bytes)): SinkContent {
+  async function* open() {
+    yield bytes
+  }
+  return { size: bytes.length, digest, open }
+}
+
+function json(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value))
+}
