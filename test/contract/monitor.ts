@@ -8,6 +8,7 @@ import type { OciRuntime } from '../../src/oci-runtime/oci-runtime.ts'
 import type { RuntimeSpec } from '../../src/spec/runtime.ts'
 import { OciLab } from '../helpers/oci-lab.ts'
 import { testNeeding } from '../helpers/test-needing.ts'
+import { until } from '../helpers/until.ts'
 
 type Extras = Partial<CreateRequest> & { readonly change?: (spec: RuntimeSpec) => void }
 
@@ -30,12 +31,8 @@ export function monitorContract(runtimeName: 'crun' | 'runc'): void {
   }
 
   async function recordOf(id: string): Promise<ExitRecord> {
-    for (let waited = 0; waited < 10_000; waited += 5) {
-      const record = lab.monitor.exitRecord(id)
-      if (record) return record
-      await delay(5)
-    }
-    throw new Error(`no exit record of ${id}`)
+    await until(`${id} has ended`, () => lab.monitor.exitRecord(id) !== undefined)
+    return lab.monitor.exitRecord(id) as ExitRecord
   }
 
   async function run(args: readonly string[], extras: Extras = {}) {
@@ -127,9 +124,7 @@ export function monitorContract(runtimeName: 'crun' | 'runc'): void {
     const { bundle } = lab.container(runtime)
     const witness = join(bundle, 'witness')
     await run(['/bin/sh', '-c', 'exit 3'], { exitCommand: ['/bin/sh', '-c', 'echo "$1" "$2" > "$0"', witness, 'two words', '--flag'] })
-    for (let waited = 0; waited < 5_000 && !existsSync(witness); waited += 10) await delay(10)
-    await delay(20)
-    expect(readFileSync(witness, 'utf8')).toBe('two words --flag\n')
+    await until('the command has run', () => existsSync(witness) && readFileSync(witness, 'utf8') === 'two words --flag\n')
   })
 
   test('tells of ends that were and of ends that come, once each', async () => {
@@ -137,7 +132,7 @@ export function monitorContract(runtimeName: 'crun' | 'runc'): void {
     const told: string[] = []
     const stop = lab.monitor.watchExits((id) => told.push(id))
     const late = await run(['/bin/true'])
-    while (!told.includes(late.id)) await delay(5)
+    await until('the end is told', () => told.includes(late.id))
     stop()
     expect(told.filter((id) => id === early.id || id === late.id)).toEqual([early.id, late.id])
     lab.monitor.remove(early.id)
@@ -162,10 +157,10 @@ export function monitorContract(runtimeName: 'crun' | 'runc'): void {
   test('is a member of the cgroups it was given', async () => {
     const cgroup = `/sys/fs/cgroup/pids/${lab.directory.split('/').at(-1)}`
     mkdirSync(cgroup)
-    const { id, monitorPid } = await create(['/bin/sleep', '1000'], { cgroups: [cgroup] })
+    const { id, monitorPid, monitorStartTime } = await create(['/bin/sleep', '1000'], { cgroups: [cgroup] })
     expect(readFileSync(`/proc/${monitorPid}/cgroup`, 'utf8')).toContain(`:pids:/${lab.directory.split('/').at(-1)}\n`)
     await runtime.delete(id, { force: true })
-    while (isSameProcess(monitorPid, readProcess(monitorPid)?.startTime ?? 0)) await delay(5)
+    await until('the monitor has ended', () => !isSameProcess(monitorPid, monitorStartTime))
     rmdirSync(cgroup)
   })
 

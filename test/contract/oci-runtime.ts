@@ -8,6 +8,7 @@ import type { ExecRequest, OciRuntime, RunRequest } from '../../src/oci-runtime/
 import type { RuntimeSpec } from '../../src/spec/runtime.ts'
 import { collect, NO_MKDIR, OciLab } from '../helpers/oci-lab.ts'
 import { testNeeding } from '../helpers/test-needing.ts'
+import { until } from '../helpers/until.ts'
 
 /** Command lines of processes that contain a text. */
 function processesWith(text: string): string[] {
@@ -186,7 +187,7 @@ export function ociRuntimeContract(name: 'crun' | 'runc'): void {
     expect(limit.exit.exitCode).toBe(0)
     expect(cgroup).toContain(id)
     await runtime.kill(id, 9)
-    while (existsSync(`/proc/${pid}/root/bin`)) await delay(10)
+    await until('it has ended', () => !existsSync(`/proc/${pid}/root/bin`))
     await runtime.delete(id, { force: true })
     await runtime.delete(id, { force: true })
     await runtime.delete(id)

@@ -14,7 +14,26 @@ import type { OciRuntime } from '../../src/oci-runtime/oci-runtime.ts'
 import { createRunc } from '../../src/oci-runtime/runc.ts'
 import type { RuntimeSpec, SpecProcess, SpecSeccomp } from '../../src/spec/runtime.ts'
 
-const APPLETS = ['sh', 'cat', 'dd', 'echo', 'env', 'grep', 'head', 'id', 'kill', 'ls', 'ps', 'seq', 'sleep', 'tail', 'true', 'wc', 'yes']
+const APPLETS = [
+  'sh',
+  'tr',
+  'cat',
+  'dd',
+  'echo',
+  'env',
+  'grep',
+  'head',
+  'id',
+  'kill',
+  'ls',
+  'ps',
+  'seq',
+  'sleep',
+  'tail',
+  'true',
+  'wc',
+  'yes',
+]
 
 /** A profile small enough to read and with one visible effect: `mkdir` fails with EBUSY. */
 export const NO_MKDIR: SpecSeccomp = {

@@ -56,8 +56,8 @@ const SETSIGMASK = 0x08
 const SETSID = 0x80
 const SIGKILL = 9
 const SIGSTOP = 19
-/** First of the signals that C libraries keep for themselves (32 to 34), up to the real-time ones. */
-const ORDINARY_SIGNALS = 31
+/** Also those that C libraries keep for themselves: glibc would leave them ignored in the child. */
+const LAST_SIGNAL = 64
 
 /**
  * Starts a program and returns its process ID; its end is seen with {@link waitpid}.
@@ -91,7 +91,7 @@ export function posixSpawn(call: SpawnCall): number {
 
 function allSignals(): Buffer {
   const set = Buffer.alloc(SIGSET_SIZE)
-  for (let signal = 1; signal <= ORDINARY_SIGNALS; signal++) {
+  for (let signal = 1; signal <= LAST_SIGNAL; signal++) {
     if (signal !== SIGKILL && signal !== SIGSTOP) set[(signal - 1) >> 3] = (set[(signal - 1) >> 3] as number) | (1 << ((signal - 1) & 7))
   }
   return set

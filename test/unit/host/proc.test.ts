@@ -13,6 +13,7 @@ import {
   readBootId,
   readProcess,
 } from '../../../src/host/proc.ts'
+import { until } from '../../helpers/until.ts'
 
 const stat = (pid: number, parent: number, session = 1): ProcessStat => ({ pid, parent, session, command: 'x', state: 'S', startTime: pid })
 
@@ -58,6 +59,6 @@ describe('processes', () => {
     expect(before.length).toBeGreaterThan(3)
     killTree(child.pid as number)
     await once(child, 'exit')
-    for (const { pid, startTime } of before) expect(isSameProcess(pid, startTime)).toBe(false)
+    await until('all have died', () => !before.some(({ pid, startTime }) => isSameProcess(pid, startTime)))
   })
 })

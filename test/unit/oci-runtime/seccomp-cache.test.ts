@@ -1,0 +1,72 @@
+import { mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from '@jest/globals'
+import { SeccompCache } from '../../../src/oci-runtime/seccomp-cache.ts'
+import { temporaryDirectories } from '../../helpers/temporary-directory.ts'
+
+const PROFILE = { defaultAction: 'SCMP_ACT_ALLOW' }
+const FILTER = Buffer.from([6, 0, 0, 0, 0, 0, 255, 127])
+
+describe('SeccompCache', () => {
+  const newDirectory = temporaryDirectories()
+
+  function setUp() {
+    const base = newDirectory()
+    const options = { directory: join(base, 'cache'), program: join(base, 'crun'), runtimeRoot: join(base, 'state') }
+    writeFileSync(options.program, 'the program')
+    const leaveFilter = (id: string) => {
+      mkdirSync(join(options.runtimeRoot, id), { recursive: true })
+      writeFileSync(join(options.runtimeRoot, id, 'seccomp.bpf'), FILTER)
+    }
+    return { options, cache: new SeccompCache(options), leaveFilter }
+  }
+
+  test('keeps the filter of the first container with a profile, readable by the owner only', () => {
+    const { options, cache, leaveFilter } = setUp()
+    expect(cache.find('c1', PROFILE)).toBeUndefined()
+    expect(cache.wants('c1')).toBe(true)
+    leaveFilter('c1')
+    cache.harvest('c1')
+    expect(cache.wants('c1')).toBe(false)
+    expect(cache.find('c2', PROFILE)).toBe(FILTER.toString('base64'))
+    expect(cache.wants('c2')).toBe(false)
+    const [name = ''] = readdirSync(options.directory)
+    expect(statSync(join(options.directory, name)).mode & 0o777).toBe(0o600)
+    expect(new SeccompCache(options).find('c3', PROFILE)).toBe(FILTER.toString('base64'))
+  })
+
+  test('asks for another filter for another profile and for another build of the program', () => {
+    const { options, cache, leaveFilter } = setUp()
+    cache.find('c1', PROFILE)
+    leaveFilter('c1')
+    cache.harvest('c1')
+    expect(cache.find('c2', { ...PROFILE, flags: ['SECCOMP_FILTER_FLAG_LOG'] })).toBeUndefined()
+    utimesSync(options.program, new Date(0), new Date(0))
+    expect(cache.find('c3', PROFILE)).toBeUndefined()
+  })
+
+  test('keeps the filter of a container that is gone by the time its run ends', async () => {
+    const { options, cache, leaveFilter } = setUp()
+    cache.find('c1', PROFILE)
+    let end = () => {}
+    const run = new Promise<void>((resolve) => {
+      end = resolve
+    })
+    const harvest = cache.harvestWhileRunning('c1', run)
+    leaveFilter('c1')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    rmSync(options.runtimeRoot, { recursive: true })
+    end()
+    await harvest
+    expect(cache.find('c2', PROFILE)).toBe(FILTER.toString('base64'))
+  })
+
+  test('keeps nothing of a run that failed: the filter may be half written', async () => {
+    const { cache, leaveFilter } = setUp()
+    cache.find('c1', PROFILE)
+    leaveFilter('c1')
+    await cache.harvestWhileRunning('c1', Promise.reject(new Error('no')))
+    expect(cache.find('c2', PROFILE)).toBeUndefined()
+    expect(cache.wants('c1')).toBe(false)
+  })
+})
