@@ -108,7 +108,10 @@ export class BenchEnvironment implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const cleanUp of this.#cleanups.splice(0).reverse()) await cleanUp()
+    for (const cleanUp of this.#cleanups.splice(0).reverse()) {
+      // One that fails must not keep the others from their turn.
+      await Promise.resolve(cleanUp()).catch((error: unknown) => this.say(`cannot clean up: ${(error as Error).message}`))
+    }
     await rm(this.directory, { recursive: true, force: true })
   }
 

@@ -13,24 +13,38 @@ const PULL_ONCE = fileURLToPath(new URL('pull-once.ts', import.meta.url))
 export async function memoryContest(environment: BenchEnvironment, name: string): Promise<Contest> {
   const { registry } = await environment.bigImages()
   const reference = `${registry.host}/${name}`
-  const podlib = watched(environment, async (path) =>
-    spawn(process.execPath, [PULL_ONCE, path, registry.host, reference], { stdio: 'inherit' }),
-  )
+  const podlib = watched(environment, async (path) => {
+    const child = spawn(process.execPath, [PULL_ONCE, path, registry.host, reference], { stdio: 'inherit' })
+    return { child, close: async () => {} }
+  })
   const podman = watched(environment, async (path) => {
     const side = await environment.openPodman('crun', path)
-    return side.spawn('pull', '--quiet', '--tls-verify=false', reference)
+    const child = side.spawn('pull', '--quiet', '--tls-verify=false', reference)
+    return { child, close: () => side[Symbol.asyncDispose]() }
   })
   return { podlib, peer: { name: 'podman', ...podman } }
 }
 
-function watched(environment: BenchEnvironment, start: (path: string) => Promise<ChildProcess>): Contestant {
+interface WatchedPull {
+  readonly child: ChildProcess
+  close(): PromiseLike<void>
+}
+
+function watched(environment: BenchEnvironment, start: (path: string) => Promise<WatchedPull>): Contestant {
   let filesystem: FreshFilesystem
+  let pull: WatchedPull
   return {
     async before() {
       filesystem = await environment.freshFilesystem()
     },
-    measure: async () => peakMemory(await start(filesystem.path)),
-    after: () => filesystem[Symbol.asyncDispose]() as Promise<void>,
+    async measure() {
+      pull = await start(filesystem.path)
+      return peakMemory(pull.child)
+    },
+    async after() {
+      await pull.close()
+      await filesystem[Symbol.asyncDispose]()
+    },
   }
 }
 
