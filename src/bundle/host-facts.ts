@@ -17,6 +17,9 @@ export interface HostFacts {
   readonly currentOomScoreAdj: number
   /** Whether this process holds CAP_SYS_RESOURCE in the first user namespace, which raising a hard rlimit needs too. */
   readonly canLowerOomScoreAdj: boolean
+  /** The ids that exist in the user namespace that the container starts in. */
+  readonly uids: readonly MappedIds[]
+  readonly gids: readonly MappedIds[]
   /** Whether group 5 (tty) exists in the user namespace that the container starts in. */
   readonly ttyGidMapped: boolean
   /** False where mknod is forbidden: devices are bind mounted then, and the devices controller is left alone. */
@@ -31,6 +34,13 @@ export interface HostFacts {
   readonly kernelVersion: string
   /** /sys/devices/system/cpu/cpu0/thermal_throttle and its like, as far as they exist. */
   readonly thermalThrottlePaths: readonly string[]
+}
+
+/** A range of ids that exist in a user namespace. */
+export interface MappedIds {
+  /** The first, as seen inside. */
+  readonly inside: number
+  readonly size: number
 }
 
 /** A device node of the host. */

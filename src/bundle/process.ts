@@ -2,6 +2,7 @@ import { PodlibError } from '../errors/errors.ts'
 import type { SpecProcess } from '../spec/runtime.ts'
 import { ALL_CAPABILITIES, mergeCapabilities, processCapabilities } from './capabilities.ts'
 import type { ContainerConfig, SecurityConfig } from './container-config.ts'
+import type { IdRange } from './container-options.ts'
 import type { HostFacts, Identity } from './host-facts.ts'
 import { INIT_PATH } from './mounts.ts'
 import { specRlimits } from './rlimits.ts'
@@ -17,6 +18,7 @@ export function containerCapabilities(security: SecurityConfig, facts: HostFacts
 export function specProcess(input: { config: ContainerConfig; identity: Identity; facts: HostFacts }): SpecProcess {
   const { config, identity, facts } = input
   const { process, security } = config
+  assertIdsExist(config, identity, facts)
   return {
     terminal: process.tty,
     user: specUser(identity, process.umask),
@@ -74,6 +76,27 @@ export function generateExecProcess(input: {
 /** `gid` is among the supplementary groups too, or a file closed to it would open for a process that drops it (CVE-2022-2989). */
 function specUser({ uid, gid, additionalGids }: Identity, umask: number): SpecProcess['user'] {
   return { uid, gid, umask, additionalGids: [...new Set([gid, ...additionalGids])] }
+}
+
+/** The OCI runtime would fail with the kernel's "invalid argument". Supplementary groups are left to it. */
+function assertIdsExist({ namespaces }: ContainerConfig, { uid, gid }: Identity, facts: HostFacts): void {
+  const own = namespaces.idMappings
+  // The ids of somebody else's namespace are not known here.
+  if (own === null && namespaces.user.mode !== 'host') return
+  const inside = (ranges: readonly IdRange[]) => ranges.map(({ containerId, size }) => ({ inside: containerId, size }))
+  for (const [what, id, ranges] of [
+    ['user', uid, own ? inside(own.uids) : facts.uids],
+    ['group', gid, own ? inside(own.gids) : facts.gids],
+  ] as const) {
+    if (ranges.some((range) => id >= range.inside && id < range.inside + range.size)) continue
+    const mapped = ranges.map((range) => `${range.inside} to ${range.inside + range.size - 1}`).join(', ')
+    const file = what === 'user' ? '/etc/subuid' : '/etc/subgid'
+    throw new PodlibError(
+      'ERR_INVALID_ARGUMENT',
+      `${what} id ${id} is not mapped, only ${mapped}: choose another, or map more ids (${file})`,
+      { details: { [what]: id } },
+    )
+  }
 }
 
 function withHome(env: readonly string[], { home }: Identity): string[] {

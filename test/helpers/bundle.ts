@@ -16,6 +16,8 @@ export const FACTS: HostFacts = {
   hardRlimits: {},
   currentOomScoreAdj: 0,
   canLowerOomScoreAdj: true,
+  uids: [{ inside: 0, size: 4294967295 }],
+  gids: [{ inside: 0, size: 4294967295 }],
   ttyGidMapped: true,
   canCreateDeviceNodes: true,
   ownsHostNamespaces: true,

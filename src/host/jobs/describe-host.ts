@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statfsSync } from 'node:fs'
 import { arch, release } from 'node:os'
-import { isMapped, mapsEverything, parseIdMap } from '../id-map.ts'
+import { type IdRange, isMapped, mapsEverything, parseIdMap } from '../id-map.ts'
 
 /** What this machine, as the worker sees it, lets a container have. */
 export interface HostDescription {
@@ -14,6 +14,9 @@ export interface HostDescription {
   readonly hardRlimits: Readonly<Record<string, number>>
   readonly currentOomScoreAdj: number
   readonly canLowerOomScoreAdj: boolean
+  /** The ids of the worker's user namespace. */
+  readonly uids: readonly IdRange[]
+  readonly gids: readonly IdRange[]
   readonly ttyGidMapped: boolean
   readonly canCreateDeviceNodes: boolean
   readonly ownsHostNamespaces: boolean
@@ -42,7 +45,11 @@ const GO_ARCHITECTURES: Readonly<Record<string, string>> = {
 export function describeHost(): HostDescription {
   const status = readFileSync('/proc/self/status', 'utf8')
   const capabilities = /^CapBnd:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'
-  const initialNamespace = mapsEverything(parseIdMap(readFileSync('/proc/self/uid_map', 'utf8')))
+  const [uids, gids] = ['uid_map', 'gid_map'].map((file) => parseIdMap(readFileSync(`/proc/self/${file}`, 'utf8'))) as [
+    IdRange[],
+    IdRange[],
+  ]
+  const initialNamespace = mapsEverything(uids)
   const unified = statfsSync('/sys/fs/cgroup').type === CGROUP2_SUPER_MAGIC
   return {
     cgroupVersion: unified ? 2 : 1,
@@ -52,7 +59,9 @@ export function describeHost(): HostDescription {
     hardRlimits: hardRlimits(readFileSync('/proc/self/limits', 'utf8')),
     currentOomScoreAdj: Number(readFileSync('/proc/self/oom_score_adj', 'utf8')),
     canLowerOomScoreAdj: initialNamespace && (BigInt(`0x${capabilities}`) & (1n << CAP_SYS_RESOURCE)) !== 0n,
-    ttyGidMapped: isMapped(TTY_GROUP, parseIdMap(readFileSync('/proc/self/gid_map', 'utf8'))),
+    uids,
+    gids,
+    ttyGidMapped: isMapped(TTY_GROUP, gids),
     canCreateDeviceNodes: initialNamespace,
     ownsHostNamespaces: initialNamespace,
     hasMessageQueues: existsSync('/dev/mqueue'),

@@ -55,6 +55,17 @@ describe('a user', () => {
     })
   })
 
+  test('must exist in the user namespace that the container starts in', () => {
+    const few = facts({ uids: [{ inside: 0, size: 1000 }], gids: [{ inside: 0, size: 1001 }] })
+    expect(() => spec({}, { identity: USER, ...few })).toThrow('user id 1000 is not mapped, only 0 to 999')
+    expect(() => spec({}, { identity: { ...USER, uid: 999, gid: 1001 }, ...few })).toThrow('group id 1001 is not mapped, only 0 to 1000')
+    const range = [{ containerId: 0, hostId: 1, size: 1001 }]
+    const own = { userNamespace: { uids: range, gids: range } }
+    expect(spec(own, { identity: USER, ...few }).process?.user.uid).toBe(1000)
+    expect(() => spec(own, { identity: { ...USER, uid: 1001 } })).toThrow('user id 1001 is not mapped, only 0 to 1000')
+    expect(spec({ userNamespace: { path: '/proc/3/ns/user' } }, { identity: USER, ...few }).process?.user.uid).toBe(1000)
+  })
+
   test('has a HOME, unless the environment says one', () => {
     expect(spec({}, { identity: USER }).process?.env).toContain('HOME=/home/u')
     expect(spec({ env: { HOME: '/x' } }, { identity: USER }).process?.env?.filter((entry) => entry.startsWith('HOME='))).toEqual([
@@ -140,6 +151,18 @@ describe('mounts', () => {
   test('of cgroups are read-only unless privileged', () => {
     expect(mount(spec(), '/sys/fs/cgroup')?.options).toContain('ro')
     expect(mount(spec({ privileged: true }), '/sys/fs/cgroup')?.options).toContain('rw')
+  })
+
+  test('of cgroups are empty where the container would see those of the host', () => {
+    expect(mount(spec({}, facts({ cgroupVersion: 1, cgroupControllers: [] })), '/sys/fs/cgroup')).toMatchObject({ type: 'tmpfs' })
+    expect(mount(spec({}, facts({ cgroupVersion: 2, cgroupControllers: [] })), '/sys/fs/cgroup')).toMatchObject({ type: 'cgroup' })
+  })
+
+  test('of message queues are left out where the host has none to lend', () => {
+    const lent = { ownsHostNamespaces: false, hasMessageQueues: true }
+    expect(mount(spec({ ipc: 'host' }, facts(lent)), '/dev/mqueue')).toMatchObject({ type: 'bind' })
+    expect(mount(spec({ ipc: 'host' }, facts({ ...lent, hasMessageQueues: false })), '/dev/mqueue')).toBeUndefined()
+    expect(mount(spec({}, facts({ ...lent, hasMessageQueues: false })), '/dev/mqueue')).toMatchObject({ type: 'mqueue' })
   })
 
   test('of /dev/shm follow the IPC namespace', () => {
