@@ -1,4 +1,21 @@
 export type {
+  BindMountConfig,
+  ContainerConfig,
+  DeviceConfig,
+  HealthcheckConfig,
+  LifecycleConfig,
+  MountConfig,
+  NamesConfig,
+  NamespaceConfig,
+  NamespacesConfig,
+  ProcessConfig,
+  ResourcesConfig,
+  RlimitConfig,
+  SecurityConfig,
+  TmpfsMountConfig,
+  VolumeMountConfig,
+} from './bundle/container-config.ts'
+export type {
   BindMountOptions,
   CreateContainerOptions,
   DeviceOptions,
@@ -22,7 +39,7 @@ export type {
 export { type AbortOptions, Container, EphemeralContainer } from './container/container.ts'
 export { type ContainerSpec, Containers } from './container/containers.ts'
 export type { ExecOptions, ExecResult, OutputEncoding, SpawnOptions } from './container/exec.ts'
-export type { ContainerInfo, ContainerSummary, ListContainersOptions } from './container/inspect.ts'
+export type { ContainerInfo, ContainerInfoBase, ContainerSummary, ListContainersOptions } from './container/inspect.ts'
 export type { LogEntry, LogOptions } from './container/logs.ts'
 export { ContainerProcess, type ProcessExit } from './container/process.ts'
 export type { RemoveOptions } from './container/remove.ts'
@@ -32,11 +49,25 @@ export type { StopOptions } from './container/stop.ts'
 export type { ExitStatus } from './container/wait.ts'
 export { ERROR_KINDS, type PodlibErrorCode, type PodlibErrorKind } from './errors/codes.ts'
 export { type ErrorDetails, type FailedProgram, isPodlibError, PodlibError, type PodlibErrorOptions } from './errors/errors.ts'
-export type { PodlibEvent } from './events/event.ts'
+export type {
+  ContainerEventAttributes,
+  EventAction,
+  EventAttributes,
+  EventDraft,
+  EventType,
+  ExitAttributes,
+  ImageEventAttributes,
+  NetworkEventAttributes,
+  PodEventAttributes,
+  PodlibEvent,
+  VolumeEventAttributes,
+} from './events/event.ts'
 export type { EventFilter, EventQuery } from './events/event-log.ts'
 export { Image } from './image/image.ts'
 export { type FindImageOptions, Images } from './image/images.ts'
+export type { ImportOptions, ImportProgress } from './image/import.ts'
 export type { ImageInfo, ImageSummary } from './image/inspect.ts'
+export type { LayerCompression } from './image/layer-blobs.ts'
 export type { LoadOptions } from './image/load.ts'
 export type { PullProgress } from './image/progress.ts'
 export type { PullOptions, PullPolicy } from './image/pull.ts'
@@ -45,5 +76,7 @@ export type { SavedImageInfo, SaveOptions, SaveProgress, SaveStreamOptions } fro
 export type { RuntimeOptions } from './options.ts'
 export { Runtime, type RuntimeInfo } from './runtime.ts'
 export type { Digest } from './spec/digest.ts'
+export type { ImageConfig, ImageHealthcheck, ImageHistoryEntry, ImageRunConfig } from './spec/image.ts'
 export type { Platform } from './spec/platform.ts'
+export type { ContainerStatus } from './state/transition.ts'
 export type { Operation } from './util/operation.ts'

@@ -34,7 +34,8 @@ export interface ListContainersOptions {
   readonly imageId?: string
 }
 
-interface InfoBase {
+/** What is known about a container whatever its status. @public */
+export interface ContainerInfoBase {
   readonly id: string
   readonly name: string
   readonly imageId: string | null
@@ -54,14 +55,14 @@ interface InfoBase {
 
 /** A container at one moment; `switch (info.status)` narrows it. @public */
 export type ContainerInfo =
-  | (InfoBase & { readonly status: 'configured' | 'removing' })
-  | (InfoBase & {
+  | (ContainerInfoBase & { readonly status: 'configured' | 'removing' })
+  | (ContainerInfoBase & {
       readonly status: 'created' | 'running' | 'paused' | 'stopping'
       readonly pid: number | null
       readonly monitorPid: number | null
       readonly startedAt: Date | null
     })
-  | (InfoBase & {
+  | (ContainerInfoBase & {
       readonly status: 'stopped' | 'exited'
       readonly startedAt: Date | null
       readonly finishedAt: Date | null
@@ -137,7 +138,7 @@ export async function inspectContainer(context: Context, id: string): Promise<Co
 
 function toInfo(row: ContainerRow, { config, ociRuntime }: StoredContainer): ContainerInfo {
   const { id, name, imageId, imageName, labels, restartCount, attached, error } = row
-  const base: InfoBase = {
+  const base: ContainerInfoBase = {
     id,
     name,
     imageId,

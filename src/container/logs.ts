@@ -1,12 +1,18 @@
 import { PodlibError } from '../errors/errors.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { expectsProcess } from '../lifecycle/reconcile.ts'
-import type { LogRecord } from '../log/log-driver.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
 import { DEFAULT_MAX_OUTPUT_BYTES } from './output.ts'
 
 /** One line of output, without its line end. @public */
-export type LogEntry = LogRecord
+export interface LogEntry {
+  readonly stream: 'stdout' | 'stderr'
+  /** When its first part was written. */
+  readonly time: Date
+  readonly text: string
+  /** The line had no end when the log ended: the program stopped in the middle of it. */
+  readonly partial: boolean
+}
 
 /** @public */
 export interface LogOptions {

@@ -3,7 +3,7 @@ import { PodlibError } from '../errors/errors.ts'
 
 /**
  * A content digest, `algorithm:hex`. Only sha256 and sha512 exist here: both are lower-case hex of the
- * full length, which makes a digest safe inside a path or URL once {@link parseDigest} has passed it.
+ * full length, which makes a checked digest safe inside a path or URL.
  *
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#digests
  * @public
