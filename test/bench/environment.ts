@@ -1,11 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Runtime, type RuntimeOptions } from '../../src/index.ts'
+import type { Runtime as OpenRuntime, RuntimeOptions } from '../../src/index.ts'
 import { type DockerRegistry, startDockerRegistry } from '../helpers/docker-registry.ts'
 import { openPodman, type Podman } from '../helpers/podman.ts'
 import { writeSmallImage } from '../helpers/small-image.ts'
 import { type BigImages, bigImages } from './big-images.ts'
+import { Runtime } from './built-podlib.ts'
 import { type FreshFilesystem, freshFilesystem } from './fresh-filesystem.ts'
 
 export type OciRuntimeName = 'crun' | 'runc'
@@ -44,7 +45,7 @@ export class BenchEnvironment implements AsyncDisposable {
   }
 
   /** podlib with a store of its own that has the small image. */
-  podlib(ociRuntime: OciRuntimeName = 'crun'): Promise<Ready<Runtime>> {
+  podlib(ociRuntime: OciRuntimeName = 'crun'): Promise<Ready<OpenRuntime>> {
     return this.#once(`podlib ${ociRuntime}`, async () => {
       const { image, host } = await this.smallImage()
       const side = await this.openRuntime({ name: `podlib-${ociRuntime}`, ociRuntime, host })
@@ -54,7 +55,7 @@ export class BenchEnvironment implements AsyncDisposable {
   }
 
   /** Opens a runtime of its own; the caller may close it earlier than the end. */
-  async openRuntime(place: RuntimePlace): Promise<Runtime> {
+  async openRuntime(place: RuntimePlace): Promise<OpenRuntime> {
     const runtime = await Runtime.open(this.runtimeOptions(place))
     this.#cleanups.push(() => runtime.close())
     return runtime

@@ -1,6 +1,6 @@
 // node pull-once.ts DIRECTORY REGISTRY REFERENCE: one pull in a process of its own, so that its memory can be watched.
 import { join } from 'node:path'
-import { Runtime } from '../../src/index.ts'
+import { Runtime } from './built-podlib.ts'
 import { POLICY } from './environment.ts'
 
 const [directory = '', host = '', reference = ''] = process.argv.slice(2)

@@ -1,5 +1,6 @@
-import { Runtime } from '../../../src/index.ts'
+import type { Runtime as OpenRuntime } from '../../../src/index.ts'
 import type { BenchCase } from '../bench-case.ts'
+import { Runtime } from '../built-podlib.ts'
 import { filledPodlib } from '../filled-store.ts'
 
 export const benchCase: BenchCase = {
@@ -10,7 +11,7 @@ export const benchCase: BenchCase = {
   rounds: 11,
   async prepare(environment) {
     await filledPodlib(environment, 1000)
-    let runtime: Runtime
+    let runtime: OpenRuntime
     return {
       podlib: {
         async measure() {

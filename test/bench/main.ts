@@ -1,6 +1,3 @@
-// npm run bench -- [--case NAME]... [--json FILE] [--svg] [--list]
-//
-// Measures podlib beside its peers, in turn, on this machine. Run it as root, with nothing else running.
 import { readdirSync, writeFileSync } from 'node:fs'
 import { cpus, release } from 'node:os'
 import { parseArgs } from 'node:util'
