@@ -1,27 +1,32 @@
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, rmdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { errorCode } from '../errors/errors.ts'
+import type { RuntimeSpec } from '../spec/runtime.ts'
 import { eventCounter } from './sys/posix-spawn.ts'
 
-/** Whether the kernel killed something in a cgroup for lack of memory. To be asked after the cgroup's end. */
+/** Whether the kernel killed something in a cgroup for lack of memory. */
 export interface OomWatch {
+  /** The text of `config.json` with which the watch works. */
+  adapt(config: string): string
+  /** To be asked after the container's end. */
   happened(): Promise<boolean>
   close(): void
 }
 
-const NEVER: OomWatch = { happened: async () => false, close: () => {} }
+const NEVER: OomWatch = { adapt: (config) => config, happened: async () => false, close: () => {} }
 
 /**
- * Watches a cgroup of the memory hierarchy for out-of-memory kills. The runtime removes the cgroup the
- * moment its container ends, so what happened must be counted outside of it: with cgroup v1 by an event
- * counter registered before the start, with v2 by the parent, whose `memory.events` includes its children.
+ * Watches the cgroup of a container in the memory hierarchy for out-of-memory kills. The runtime removes
+ * the cgroup the moment its container ends, so what happened must be counted outside of it: with cgroup v1
+ * by an event counter registered before the start; with v2 the container gets a child of its cgroup, whose
+ * own `memory.events` includes its children.
  *
- * @param directory absolute, below the cgroup mount; made here when it is v1.
+ * @param directory absolute, below the cgroup mount.
  */
 export function watchOom(directory: string | undefined): OomWatch {
   if (directory === undefined) return NEVER
-  return existsSync('/sys/fs/cgroup/cgroup.controllers') ? watchParent(dirname(directory)) : watchEvents(directory)
+  return existsSync('/sys/fs/cgroup/cgroup.controllers') ? watchParent(directory) : watchEvents(directory)
 }
 
 /** More memory than there is: an event at this threshold never comes. */
@@ -38,6 +43,7 @@ function watchEvents(directory: string): OomWatch {
   const counters: number[] = []
   const close = () => {
     for (const fd of counters) closeSync(fd)
+    removeCgroup(directory)
   }
   const register = (file: string, argument = ''): EventCount => {
     const fd = eventCounter()
@@ -54,6 +60,7 @@ function watchEvents(directory: string): OomWatch {
     const kills = register('memory.oom_control')
     const removals = register('memory.usage_in_bytes', String(UNREACHABLE))
     return {
+      adapt: (config) => config,
       async happened() {
         if (kills.read() === 0n) return false
         // The one event may be half of a removal that is just under way.
@@ -89,17 +96,32 @@ class EventCount {
   }
 }
 
+/** @see https://docs.kernel.org/admin-guide/cgroup-v2.html memory.events */
 function watchParent(directory: string): OomWatch {
-  const before = oomKills(directory)
-  return { happened: async () => oomKills(directory) > before, close: () => {} }
+  return { adapt: inChildCgroup, happened: async () => oomKills(directory) > 0, close: () => removeCgroup(directory) }
 }
 
-/** @see https://docs.kernel.org/admin-guide/cgroup-v2.html memory.events */
+/** Moves the container of a `config.json` one level down. */
+export function inChildCgroup(config: string): string {
+  const spec = JSON.parse(config) as RuntimeSpec
+  const path = spec.linux?.cgroupsPath
+  return path === undefined ? config : JSON.stringify({ ...spec, linux: { ...spec.linux, cgroupsPath: `${path}/container` } })
+}
+
 function oomKills(directory: string): number {
   try {
     return Number(/^oom_kill (\d+)$/m.exec(readFileSync(join(directory, 'memory.events'), 'latin1'))?.[1] ?? 0)
   } catch {
-    // The parent comes into being with its first child.
+    // The runtime failed before it made the cgroup.
     return 0
+  }
+}
+
+/** What the runtime did not remove because it did not come so far, or did not make. */
+function removeCgroup(directory: string): void {
+  try {
+    rmdirSync(directory)
+  } catch {
+    // Gone already, as it should be.
   }
 }

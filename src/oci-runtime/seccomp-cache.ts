@@ -97,13 +97,21 @@ export class SeccompCache {
     this.#wanted.delete(id)
     const filter = readFileSync(fd)
     if (key === undefined || filter.length === 0) return
+    this.#filters.set(key, filter.toString('base64'))
+    try {
+      this.#write(key, filter)
+    } catch {
+      // A full or read-only disk is no reason to fail a container; the next process compiles once more.
+    }
+  }
+
+  #write(key: string, filter: Buffer): void {
     const { directory } = this.#options
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     // Two processes may keep the same filter at once: each publishes a whole file.
     const staged = join(directory, `.${key}.${process.pid}`)
     writeFileSync(staged, filter, { mode: 0o600 })
     renameSync(staged, join(directory, key))
-    this.#filters.set(key, filter.toString('base64'))
   }
 
   #open(id: string): number | undefined {

@@ -35,9 +35,9 @@ export interface RunAttachedOutput extends AttachedExit {
 export async function runAttached(input: RunAttachedInput, context: JobContext<Started>): Promise<RunAttachedOutput> {
   const { runtime, id, bundle, config, stdio, timeoutMs, memoryCgroup } = input
   hastenCgroups()
-  writeFileSync(join(bundle, 'config.json'), config, { mode: 0o600 })
   const oom = watchOom(memoryCgroup)
   try {
+    writeFileSync(join(bundle, 'config.json'), oom.adapt(config), { mode: 0o600 })
     const exit = await runAttachedRuntime(
       {
         runtime,
