@@ -2,7 +2,7 @@ import { PodlibError } from '../errors/errors.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { expectsProcess } from '../lifecycle/reconcile.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
-import { DEFAULT_MAX_OUTPUT_BYTES } from './output.ts'
+import { DEFAULT_MAX_OUTPUT_BYTES, tooLarge } from './output.ts'
 
 /** One line of output, without its line end. @public */
 export interface LogEntry {
@@ -49,21 +49,23 @@ export async function* readLogs(context: Context, id: string, options: LogOption
   }
 }
 
-/** Everything that a container wrote, by stream. @throws ERR_OUTPUT_TOO_LARGE */
+/** Everything that a container wrote, by stream and byte for byte. @throws ERR_OUTPUT_TOO_LARGE */
 export async function readAllLogs(
   context: Context,
   id: string,
   maxBytes = DEFAULT_MAX_OUTPUT_BYTES,
 ): Promise<{ stdout: Buffer; stderr: Buffer }> {
-  const parts = { stdout: [] as string[], stderr: [] as string[] }
-  let size = 0
-  for await (const { stream, text, partial } of readLogs(context, id)) {
-    size += text.length
-    if (size > maxBytes)
-      throw new PodlibError('ERR_OUTPUT_TOO_LARGE', `the log is more than ${maxBytes} bytes; raise maxOutputBytes`, {
-        details: { maxBytes },
-      })
-    parts[stream].push(partial ? text : `${text}\n`)
+  const output = { stdout: { parts: [] as Buffer[], size: 0 }, stderr: { parts: [] as Buffer[], size: 0 } }
+  const log = context.logDriver(logDriverOf(context, id)).read({ path: context.paths.log(id), bytes: true })
+  for await (const { stream, text, partial } of log) {
+    const line = Buffer.from(partial ? text : `${text}\n`, 'latin1')
+    output[stream].size += line.length
+    if (output[stream].size > maxBytes) throw tooLarge(stream === 'stdout' ? 'standard output' : 'standard error', maxBytes)
+    output[stream].parts.push(line)
   }
-  return { stdout: Buffer.from(parts.stdout.join('')), stderr: Buffer.from(parts.stderr.join('')) }
+  return { stdout: Buffer.concat(output.stdout.parts), stderr: Buffer.concat(output.stderr.parts) }
+}
+
+function logDriverOf(context: Context, id: string) {
+  return (getContainerConfig(context.db, id) as StoredContainer).config.log.driver
 }

@@ -47,7 +47,7 @@ export async function drained(outputs: readonly CollectedOutput[]): Promise<void
   }
 }
 
-function tooLarge(what: string, maxBytes: number): PodlibError {
+export function tooLarge(what: string, maxBytes: number): PodlibError {
   return new PodlibError('ERR_OUTPUT_TOO_LARGE', `${what} is more than ${maxBytes} bytes; raise maxOutputBytes, or use a stream`, {
     details: { maxBytes },
   })

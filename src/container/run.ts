@@ -1,10 +1,11 @@
 import { mkdirSync } from 'node:fs'
 import type { CreateContainerOptions } from '../bundle/container-options.ts'
-import { PodlibError } from '../errors/errors.ts'
+import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { AttachedProcess } from '../host/attached-process.ts'
 import { cgroupDirectory } from '../host/cgroup.ts'
 import type { RunAttachedOutput } from '../host/jobs/run-attached.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
+import { canHappen } from '../lifecycle/state-machine.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { parseDuration } from '../util/quantity.ts'
@@ -87,7 +88,7 @@ async function runAttached<Encoding extends OutputEncoding>(
     const result = await collectProcess<Encoding>(new ContainerProcess(attached, killer), io)
     return { ...result, oomKilled: ended?.oomKilled ?? false }
   } finally {
-    await withContainer(context, row.id, (session) => finishAttached(context, session, ended))
+    await withContainer(context, row.id, (session) => finishAttached(context, session, ended)).catch(ignoreMissing)
   }
 }
 
@@ -134,7 +135,7 @@ async function limitedMemoryCgroup(context: Context, id: string, { config }: Sto
 
 /** The process is gone, or never came to be. What is left of it on the host goes, and then the row. */
 async function finishAttached(context: Context, session: ContainerSession, exit: RunAttachedOutput | undefined): Promise<void> {
-  if (session.row.status === 'running') {
+  if (canHappen('exited', session.row.status)) {
     const { exitCode = -1, exitSignal = null, oomKilled = false } = exit ?? {}
     await session.apply({ type: 'exited', exitCode, exitSignal, oomKilled, finishedAt: Date.now() }, { announce: 'died' })
   }
@@ -166,6 +167,13 @@ async function runMonitored<Encoding extends OutputEncoding>(
       throw new PodlibError('ERR_EXEC_TIMEOUT', 'the container did not end within its time limit and was killed')
     throw error
   } finally {
-    await removeContainer(context, row.id, { force: true }).finally(() => context.claims.delete(row.id))
+    await removeContainer(context, row.id, { force: true })
+      .catch(ignoreMissing)
+      .finally(() => context.claims.delete(row.id))
   }
+}
+
+/** Somebody else has removed it meanwhile. */
+function ignoreMissing(error: unknown): void {
+  if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
 }

@@ -46,7 +46,7 @@ function oneByOne(batches: AsyncGenerator<LogRecord[]>): AsyncIterator<LogRecord
 async function* readBatches(options: ReadLogOptions): AsyncGenerator<LogRecord[]> {
   const { path, signal, tail } = options
   signal?.throwIfAborted()
-  const parser = new RecordParser()
+  const parser = new RecordParser({ bytes: options.bytes })
   const changes = options.follow ? watchChanges(options) : undefined
   let file = await LogFile.open(path)
   try {

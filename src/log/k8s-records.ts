@@ -30,6 +30,11 @@ export class RecordParser {
   #ascii = true
   #stamp = '?'
   #stampTime = Number.NaN
+  readonly #makeRecord: typeof makeRecord
+
+  constructor({ bytes = false }: { readonly bytes?: boolean | undefined } = {}) {
+    this.#makeRecord = bytes ? makeRawRecord : makeRecord
+  }
 
   /** The records that end in a block of whole lines. What is no log line is left out. */
   parse(block: Buffer): LogRecord[] {
@@ -49,7 +54,7 @@ export class RecordParser {
 
   /** What was begun and never ended, oldest first. */
   finish(): LogRecord[] {
-    const rest = [...this.#unfinished].map(([stream, record]) => makeRecord(stream, record, true))
+    const rest = [...this.#unfinished].map(([stream, record]) => this.#makeRecord(stream, record, true))
     this.#unfinished.clear()
     return rest.sort((a, b) => a.time.getTime() - b.time.getTime())
   }
@@ -71,10 +76,10 @@ export class RecordParser {
     }
     if (begun === undefined) {
       if (this.#ascii) return { stream, time: new Date(this.#stampTime), text: content, partial: false }
-      return makeRecord(stream, { time: this.#stampTime, parts: content }, false)
+      return this.#makeRecord(stream, { time: this.#stampTime, parts: content }, false)
     }
     this.#unfinished.delete(stream)
-    return makeRecord(stream, { time: begun.time, parts: begun.parts + content }, false)
+    return this.#makeRecord(stream, { time: begun.time, parts: begun.parts + content }, false)
   }
 
   /** Reads the time at `start` and returns where the stream's name begins, 0 when there is no time. Lines that were written together share it. */
@@ -94,4 +99,8 @@ const NOT_ASCII = /[\x80-\xff]/
 function makeRecord(stream: Stream, { time, parts }: Unfinished, partial: boolean): LogRecord {
   const text = NOT_ASCII.test(parts) ? Buffer.from(parts, 'latin1').toString('utf8') : parts
   return { stream, time: new Date(time), text, partial }
+}
+
+function makeRawRecord(stream: Stream, { time, parts }: Unfinished, partial: boolean): LogRecord {
+  return { stream, time: new Date(time), text: parts, partial }
 }

@@ -35,6 +35,8 @@ export interface ReadLogOptions {
   /** Following ends with the first record after it. */
   readonly until?: Date | undefined
   readonly signal?: AbortSignal | undefined
+  /** Gives text with one character a byte (Latin-1) instead of decoding it: output need not be text. */
+  readonly bytes?: boolean | undefined
 }
 
 /** One line of output, without its line end. */
