@@ -40,3 +40,27 @@ export function openDrain(path: string): Drain {
     },
   }
 }
+
+/**
+ * The bytes that a job writes to a FIFO at `path`, while it writes them. Leaving early stops the job; its failure comes out
+ * where the bytes do.
+ */
+export async function* drainJob(
+  path: string,
+  job: (signal: AbortSignal) => Promise<unknown>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
+  const left = new AbortController()
+  const drain = openDrain(path)
+  const writing = job(signal ? AbortSignal.any([signal, left.signal]) : left.signal).then(
+    () => drain.end(),
+    (error: Error) => void drain.stream.destroy(error),
+  )
+  try {
+    yield* drain.stream as AsyncIterable<Buffer>
+  } finally {
+    left.abort()
+    drain.close()
+    await writing
+  }
+}

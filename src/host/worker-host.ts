@@ -4,7 +4,7 @@ import type { Host, HostFacts, JobInput, JobName, JobOutput, JobProgress, RunJob
 import { WorkerClient, type WorkerCommand } from './worker-client.ts'
 
 /** Jobs that keep a processor busy for long: each gets a worker of the pool to itself. */
-const POOL_JOBS: ReadonlySet<JobName> = new Set<JobName>(['unpack-layer', 'seal-layers', 'layer-tar'])
+const POOL_JOBS: ReadonlySet<JobName> = new Set<JobName>(['unpack-layer', 'seal-layers', 'layer-tar', 'tree-tar'])
 const MAX_POOL = 4
 /** An idle pool worker is worth its 50 MB for this long. */
 const POOL_IDLE_MS = 5_000

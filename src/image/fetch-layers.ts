@@ -1,6 +1,3 @@
-import { randomBytes } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { openFeed } from '../host/feed.ts'
@@ -12,6 +9,7 @@ import { findLayerOfBlob, getLayer, insertBlob, insertLayer, type LayerRow } fro
 import type { LayerSource, StagedLayer } from '../storage/storage-driver.ts'
 import { runBounded } from '../util/run-bounded.ts'
 import type { PlannedLayer, StoredLayer } from './image-plan.ts'
+import { ioPath } from './io-path.ts'
 
 /** Layers fetched at a time; more only make a slow line wait longer for the first. */
 const PARALLEL_LAYERS = 4
@@ -115,8 +113,7 @@ interface StageStreamOptions {
 async function stageStream(context: Context, source: Readable, { stage, signal }: StageStreamOptions): Promise<StagedLayer> {
   const failed = new AbortController()
   const either = AbortSignal.any([signal, failed.signal])
-  mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })
-  const feed = openFeed(join(context.paths.io, `layer-${randomBytes(8).toString('hex')}`))
+  const feed = openFeed(ioPath(context, 'layer'))
   try {
     // Whichever side fails first stops the other, and its error is the one that tells what happened.
     const stop = (error: unknown): never => {

@@ -1,6 +1,9 @@
 import type { Context } from '../lifecycle/context.ts'
+import type { Operation } from '../util/operation.ts'
+import { type ImageHistoryStep, imageHistory } from './history.ts'
 import { type ImageInfo, inspectImage } from './inspect.ts'
 import { type RemovedImage, type RemoveImageOptions, removeImage } from './remove.ts'
+import { type SavedImageInfo, type SaveOptions, type SaveProgress, saveImages } from './save.ts'
 import { tagImage, untagImage } from './tag.ts'
 
 /** An image of the store. A thin handle: what it tells is read when it is asked. @public */
@@ -21,6 +24,16 @@ export class Image {
   /** @throws ERR_IMAGE_NOT_FOUND when it was removed */
   async inspect(): Promise<ImageInfo> {
     return inspectImage(this.#context, this.id)
+  }
+
+  /** The steps of its build, oldest first. @throws ERR_IMAGE_NOT_FOUND */
+  async history(): Promise<ImageHistoryStep[]> {
+    return imageHistory(this.#context, this.id)
+  }
+
+  /** Saves it, under the name it was asked for by. See `images.save`. */
+  save(options: SaveOptions): Operation<SavedImageInfo[], SaveProgress> {
+    return saveImages(this.#context, [{ id: this.id, name: this.name }], options)
   }
 
   /** Gives it one more name and resolves to that in full. */

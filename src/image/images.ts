@@ -3,11 +3,15 @@ import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Platform } from '../spec/platform.ts'
 import { mapOperation, type Operation } from '../util/operation.ts'
+import { type ImageDiskUsage, imageDiskUsage } from './disk-usage.ts'
+import { filterImages, type ImageFilter } from './filter-images.ts'
 import { Image } from './image.ts'
+import { type ImportOptions, type ImportProgress, importImage } from './import.ts'
 import { type ImageInfo, type ImageSummary, inspectImage, listImages } from './inspect.ts'
 import { type LoadOptions, loadImages } from './load.ts'
 import { platformOption } from './platform-option.ts'
 import type { PullProgress } from './progress.ts'
+import { type PrunedImages, type PruneImagesOptions, pruneImages } from './prune.ts'
 import { type PullOptions, pullImage } from './pull.ts'
 import { type RemovedImage, type RemoveImageOptions, removeImage } from './remove.ts'
 import { findImage } from './resolve-name.ts'
@@ -60,6 +64,19 @@ export class Images {
   }
 
   /**
+   * Makes an image of one layer out of a root file system: a tar (compressed or not), a directory, or a stream of a tar.
+   *
+   * @example
+   * ```ts
+   * const image = await runtime.images.import('/srv/rootfs', { name: 'mine:1', config: { Cmd: ['/bin/sh'] } })
+   * ```
+   * @throws ERR_ARCHIVE_INVALID, ERR_LAYER_*, ERR_COMPRESSION_*, ERR_IMAGE_CONFIG_INVALID, ERR_NO_SPACE
+   */
+  import(from: string | AsyncIterable<Uint8Array>, options?: ImportOptions): Operation<Image, ImportProgress> {
+    return mapOperation(importImage(this.#context, from, options), (id) => new Image(this.#context, id, options?.name ?? id))
+  }
+
+  /**
    * Saves images, layers shared, as an archive or directory that podlib, podman, docker and skopeo can load. Image IDs and
    * diff IDs stay what they are.
    *
@@ -90,9 +107,19 @@ export class Images {
     }
   }
 
-  /** Every image, the longest stored first. */
-  async list(): Promise<ImageSummary[]> {
-    return listImages(this.#context)
+  /** Every image, or those that a filter takes, the longest stored first. */
+  async list(filter: ImageFilter = {}): Promise<ImageSummary[]> {
+    return filterImages(this.#context, listImages(this.#context), filter)
+  }
+
+  /** Removes images without a name (with `all`, any) that no container was made from. */
+  async prune(options?: PruneImagesOptions): Promise<PrunedImages> {
+    return pruneImages(this.#context, options)
+  }
+
+  /** What images and their layers take on disk. */
+  async diskUsage(): Promise<ImageDiskUsage> {
+    return imageDiskUsage(this.#context)
   }
 
   async inspect(nameOrId: string): Promise<ImageInfo> {

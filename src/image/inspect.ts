@@ -4,6 +4,7 @@ import { chainId, type Digest } from '../spec/digest.ts'
 import type { ImageConfig } from '../spec/image.ts'
 import { listImageNames } from '../state/image-name-table.ts'
 import { getImage, type ImageRow, listImageLayers, listImageManifests, listImages as listRows } from '../state/image-table.ts'
+import { getLayer } from '../state/layer-table.ts'
 import { parseImageConfig } from './select-manifest.ts'
 
 /** A line of a listing. @public */
@@ -33,6 +34,8 @@ export interface ImageInfo extends ImageSummary {
     readonly blobDigest: Digest
     readonly blobSizeBytes: number
     readonly mediaType: string
+    /** Uncompressed. */
+    readonly sizeBytes: number
   }[]
   /** Names the whole stack of layers. */
   readonly chainId: Digest | undefined
@@ -67,6 +70,7 @@ export function inspectImage(context: Context, id: string): ImageInfo {
         blobDigest,
         blobSizeBytes: blobSize,
         mediaType,
+        sizeBytes: getLayer(context.db, diffId)?.size ?? 0,
       })),
       chainId: config.rootfs.diff_ids.length > 0 ? chainId(config.rootfs.diff_ids) : undefined,
       digests: [...new Set(names.map(({ name, manifestDigest }) => `${withoutTag(name)}@${manifestDigest}`))],

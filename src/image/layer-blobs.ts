@@ -1,14 +1,13 @@
-import { randomBytes } from 'node:crypto'
-import { createReadStream, mkdirSync } from 'node:fs'
+import { createReadStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { PodlibError } from '../errors/errors.ts'
-import { openDrain } from '../host/drain.ts'
+import { drainJob } from '../host/drain.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Digest } from '../spec/digest.ts'
 import { MEDIA_TYPES } from '../spec/media-types.ts'
 import { getLayer } from '../state/layer-table.ts'
 import { runBounded } from '../util/run-bounded.ts'
+import { ioPath } from './io-path.ts'
 import { stagingPath } from './staged-archive.ts'
 
 /** A layer as a blob again: its tar as it came, or compressed anew. */
@@ -67,18 +66,6 @@ function plainBlob(context: Context, diffId: Digest, signal: AbortSignal | undef
 /** The tar of a layer, while a worker writes it. */
 async function* layerTar(context: Context, diffId: Digest, signal: AbortSignal | undefined): AsyncGenerator<Buffer> {
   const storage = await context.storage()
-  const left = new AbortController()
-  mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })
-  const drain = openDrain(join(context.paths.io, `tar-${randomBytes(8).toString('hex')}`))
-  const writing = storage.writeTar(diffId, { path: drain.path }, signal ? AbortSignal.any([signal, left.signal]) : left.signal).then(
-    () => drain.end(),
-    (error: Error) => void drain.stream.destroy(error),
-  )
-  try {
-    yield* drain.stream as AsyncIterable<Buffer>
-  } finally {
-    left.abort()
-    drain.close()
-    await writing
-  }
+  const path = ioPath(context, 'tar')
+  yield* drainJob(path, (either) => storage.writeTar(diffId, { path }, either), signal)
 }

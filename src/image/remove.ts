@@ -55,17 +55,24 @@ export async function removeImage(
   return { untagged: plan.untagged, removed: true }
 }
 
-/** Deletes those of the layers that no image holds: first the row says so, then the files go, then the row. */
-export async function removeUnusedLayers(context: Context, candidates: ReadonlySet<Digest>): Promise<void> {
+/**
+ * Deletes those of the layers that no image holds: first the row says so, then the files go, then the row.
+ *
+ * @returns what they took on disk
+ */
+export async function removeUnusedLayers(context: Context, candidates: ReadonlySet<Digest>): Promise<number> {
+  let freed = 0
   const storage = await context.storage()
   const unused = listUnusedLayers(context.db).filter(({ diffId }) => candidates.has(diffId))
-  for (const { diffId } of unused) {
+  for (const { diffId, usageBytes } of unused) {
     await withLayer(context, diffId, async () => {
       if (!(await markDeleting(context, diffId))) return
       await storage.removeLayer(diffId)
       await context.db.transaction(() => deleteLayer(context.db, diffId))
+      freed += usageBytes
     })
   }
+  return freed
 }
 
 /** Under the layer's lock no pull can begin to rely on it, so what is unused in this transaction stays unused. */

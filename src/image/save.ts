@@ -15,7 +15,7 @@ import { type SavedImage, writeDir, writeDockerArchive, writeOciLayout } from '.
 import { type Operation, startOperation } from '../util/operation.ts'
 import { type LayerBlob, type LayerCompression, withLayerBlobs } from './layer-blobs.ts'
 import { platformOption } from './platform-option.ts'
-import { type ImageToSave, imagesToSave, savedImage } from './saved-manifest.ts'
+import { type ImageChoice, type ImageToSave, imagesToSave, savedImage } from './saved-manifest.ts'
 
 /** @public */
 export interface SaveStreamOptions {
@@ -59,7 +59,11 @@ export interface SavedImageInfo {
 type Report = (progress: SaveProgress) => void
 
 /** Saves images to a file or directory. */
-export function saveImages(context: Context, names: readonly string[], options: SaveOptions): Operation<SavedImageInfo[], SaveProgress> {
+export function saveImages(
+  context: Context,
+  names: readonly ImageChoice[],
+  options: SaveOptions,
+): Operation<SavedImageInfo[], SaveProgress> {
   return startOperation<SavedImageInfo[], SaveProgress>(
     async (report) => save(context, names, options, report),
     ({ layer }) => layer,
@@ -67,7 +71,7 @@ export function saveImages(context: Context, names: readonly string[], options: 
 }
 
 /** Saves images into a stream: an archive, written while it is read. */
-export function saveImageStream(context: Context, names: readonly string[], options: SaveStreamOptions = {}): Readable {
+export function saveImageStream(context: Context, names: readonly ImageChoice[], options: SaveStreamOptions = {}): Readable {
   const output = new PassThrough({ highWaterMark: 1 << 20 })
   const gone = new AbortController()
   output.once('close', () => gone.abort(new DOMException('nobody reads the archive any more', 'AbortError')))
@@ -77,7 +81,7 @@ export function saveImageStream(context: Context, names: readonly string[], opti
   return output
 }
 
-async function save(context: Context, names: readonly string[], options: SaveOptions, report: Report): Promise<SavedImageInfo[]> {
+async function save(context: Context, names: readonly ImageChoice[], options: SaveOptions, report: Report): Promise<SavedImageInfo[]> {
   const { format = 'oci-archive', path } = options
   if (format === 'dir' || format === 'oci') return saveToDirectory(context, names, { ...options, format, path: resolve(path) }, report)
   const target = resolve(path)
@@ -98,7 +102,7 @@ async function save(context: Context, names: readonly string[], options: SaveOpt
 
 async function saveToDirectory(
   context: Context,
-  names: readonly string[],
+  names: readonly ImageChoice[],
   options: SaveOptions & { readonly format: 'oci' | 'dir' },
   report: Report,
 ): Promise<SavedImageInfo[]> {
@@ -135,7 +139,7 @@ interface Saving {
 
 async function saving(
   context: Context,
-  names: readonly string[],
+  names: readonly ImageChoice[],
   options: SaveOptions | SaveStreamOptions,
   { write, report }: Saving,
 ): Promise<SavedImageInfo[]> {

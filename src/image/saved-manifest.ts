@@ -5,10 +5,11 @@ import { type Digest, digestOf } from '../spec/digest.ts'
 import { parseManifest } from '../spec/manifest.ts'
 import { MEDIA_TYPES } from '../spec/media-types.ts'
 import type { Platform } from '../spec/platform.ts'
+import { listImageNames } from '../state/image-name-table.ts'
 import { type ImageLayerRow, type ImageRow, listImageLayers, listImageManifests } from '../state/image-table.ts'
 import type { SavedImage } from '../transport/saved-image.ts'
 import type { LayerBlob } from './layer-blobs.ts'
-import { findImage } from './resolve-name.ts'
+import { type FoundImage, findImage } from './resolve-name.ts'
 
 /** An image of the store, with what is needed to write it out. */
 export interface ImageToSave {
@@ -19,14 +20,17 @@ export interface ImageToSave {
   readonly manifests: readonly { readonly raw: RawManifest; readonly manifest: ImageManifest }[]
 }
 
+/** An image to save: by name or id, or the very image that once had a name. */
+export type ImageChoice = string | { readonly id: string; readonly name: string }
+
 /** Finds images by name or id; one that is named several times is saved once, with the names it was asked for by. */
-export function imagesToSave(context: Context, namesOrIds: readonly string[], platform: Platform): ImageToSave[] {
+export function imagesToSave(context: Context, namesOrIds: readonly ImageChoice[], platform: Platform): ImageToSave[] {
   if (namesOrIds.length === 0) throw new PodlibError('ERR_INVALID_ARGUMENT', 'there is nothing to save: name an image')
   const found = new Map<string, { row: ImageRow; names: Set<string> }>()
   for (const text of namesOrIds) {
-    const { row, name } = findImage(context, text, platform)
+    const { row, name } = typeof text === 'string' ? findImage(context, text, platform) : findHandle(context, text)
     const entry = found.get(row.id) ?? { row, names: new Set<string>() }
-    if (isNamed(text, row.id) && name !== row.id) entry.names.add(name)
+    if ((typeof text !== 'string' || isNamed(text, row.id)) && name !== row.id) entry.names.add(name)
     found.set(row.id, entry)
   }
   return [...found.values()].map(({ row, names }) => ({
@@ -35,6 +39,13 @@ export function imagesToSave(context: Context, namesOrIds: readonly string[], pl
     layers: listImageLayers(context.db, row.id),
     manifests: listImageManifests(context.db, row.id).flatMap(knownManifest),
   }))
+}
+
+/** The image of a handle, by its name only if that is still its own. */
+function findHandle(context: Context, { id, name }: { readonly id: string; readonly name: string }): FoundImage {
+  const { row } = findImage(context, id, context.platform)
+  const full = listImageNames(context.db, id).find((one) => one.name === name || one.name.endsWith(`/${name}`))
+  return { row, name: full?.name ?? id }
 }
 
 /** Whoever asks by id or digest asks for no name. */

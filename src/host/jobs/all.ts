@@ -9,6 +9,7 @@ import { removeTree } from './remove-tree.ts'
 import { runAttached } from './run-attached.ts'
 import { runProgram } from './run-program.ts'
 import { sealLayers } from './seal-layers.ts'
+import { treeTar } from './tree-tar.ts'
 import { unmount } from './unmount.ts'
 import { unpackLayer } from './unpack-layer.ts'
 
@@ -25,6 +26,7 @@ export const JOBS = {
   'run-attached': runAttached,
   'run-program': runProgram,
   'seal-layers': sealLayers,
+  'tree-tar': treeTar,
   unmount,
   'unpack-layer': unpackLayer,
 } as const

@@ -1,0 +1,121 @@
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { Readable } from 'node:stream'
+import { errorCode, PodlibError } from '../errors/errors.ts'
+import { drainJob } from '../host/drain.ts'
+import type { Context } from '../lifecycle/context.ts'
+import type { Digest } from '../spec/digest.ts'
+import type { ImageRunConfig } from '../spec/image.ts'
+import type { Platform } from '../spec/platform.ts'
+import { formatReference, parseReference } from '../spec/reference.ts'
+import type { BlobContent } from '../transport/image-source.ts'
+import { type Operation, startOperation } from '../util/operation.ts'
+import { type AcquireProgress, storePlan } from './acquire.ts'
+import { completeWithManifest, type ImagePlan, type StoredLayer } from './image-plan.ts'
+import { ioPath } from './io-path.ts'
+import { platformOption } from './platform-option.ts'
+import { parseImageConfig } from './select-manifest.ts'
+
+/** @public */
+export interface ImportOptions {
+  /** Name of the image; one without a registry is of `localhost`. It may move from another image. */
+  readonly name?: string
+  /** How containers of it run: `{ Cmd: ['sh'], Env: ['A=b'], User: '1000' }`. */
+  readonly config?: ImageRunConfig
+  /** A remark for the image's history. */
+  readonly message?: string
+  readonly author?: string
+  /** What it says that it is for. @defaultValue the platform of this machine */
+  readonly platform?: string | Platform
+  /** @defaultValue now */
+  readonly createdAt?: Date
+  readonly signal?: AbortSignal
+}
+
+/** What an import is at. @public */
+export interface ImportProgress {
+  readonly phase: 'unpack' | 'commit'
+  /** Of what is imported, read so far. */
+  readonly bytes: number
+  readonly unpackedBytes: number
+}
+
+/** Makes an image of one layer of a root file system, and resolves to its id. */
+export function importImage(
+  context: Context,
+  from: string | AsyncIterable<Uint8Array>,
+  options: ImportOptions = {},
+): Operation<string, ImportProgress> {
+  return startOperation<string, ImportProgress>(
+    async (report) => {
+      const { name, signal } = options
+      const names = name === undefined ? [] : [formatReference(parseReference(name, { defaultRegistry: 'localhost' }))]
+      // Whatever is wrong with the config shows before a gigabyte is unpacked.
+      configBytes(context, options, [])
+      const plan = importPlan(context, options, (contentSignal) => contentOf(context, from, contentSignal))
+      return storePlan(context, plan, {
+        names,
+        replaceNames: true,
+        report: (progress) => report(importProgress(progress)),
+        action: 'import',
+        signal,
+      })
+    },
+    ({ phase }) => phase,
+  )
+}
+
+function importProgress(progress: AcquireProgress): ImportProgress {
+  if (!('bytes' in progress)) return { phase: 'commit', bytes: 0, unpackedBytes: 0 }
+  return { phase: 'unpack', bytes: progress.bytes, unpackedBytes: progress.unpackedBytes }
+}
+
+function importPlan(context: Context, options: ImportOptions, content: (signal: AbortSignal) => Promise<BlobContent>): ImagePlan {
+  const complete = (stored: readonly StoredLayer[]) => {
+    const bytes = configBytes(
+      context,
+      options,
+      stored.map(({ diffId }) => diffId),
+    )
+    return completeWithManifest({ config: parseImageConfig(bytes), configBytes: bytes, stored })
+  }
+  return { configDigest: undefined, layers: [{ diffId: undefined, blob: undefined, size: 0, content }], complete }
+}
+
+function configBytes(context: Context, options: ImportOptions, diffIds: readonly Digest[]): Buffer {
+  const { os, architecture, variant } = platformOption(options, context.platform)
+  const { author, config = {}, message, createdAt = new Date() } = options
+  const created = createdAt.toISOString()
+  const bytes = Buffer.from(
+    JSON.stringify({
+      created,
+      ...(author && { author }),
+      architecture,
+      os,
+      ...(variant && options.platform !== undefined && { variant }),
+      config,
+      rootfs: { type: 'layers', diff_ids: diffIds },
+      history: [{ created, created_by: 'import', ...(author && { author }), ...(message && { comment: message }) }],
+    }),
+  )
+  parseImageConfig(bytes)
+  return bytes
+}
+
+async function contentOf(context: Context, from: string | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<BlobContent> {
+  if (typeof from !== 'string') return { stream: Readable.from(from, { objectMode: false }) }
+  const path = resolve(from)
+  const found = await stat(path).catch((error: unknown) => {
+    throw new PodlibError('ERR_ARCHIVE_INVALID', `cannot import ${path}: ${errorCode(error)}`, { details: { path }, cause: error })
+  })
+  if (found.isDirectory()) return { stream: Readable.from(directoryTar(context, path, signal), { objectMode: false }) }
+  if (found.isFile()) return { file: { path, offset: 0, size: undefined } }
+  throw new PodlibError('ERR_ARCHIVE_INVALID', `cannot import ${path}: it is neither a file nor a directory`, { details: { path } })
+}
+
+/** The tar of a directory, while a worker writes it. */
+async function* directoryTar(context: Context, directory: string, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const host = await context.host()
+  const target = ioPath(context, 'tree')
+  yield* drainJob(target, (either) => host.run('tree-tar', { directory, target }, { signal: either }), signal)
+}
