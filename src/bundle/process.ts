@@ -89,11 +89,10 @@ function assertIdsExist({ namespaces }: ContainerConfig, { uid, gid }: Identity,
     ['group', gid, own ? inside(own.gids) : facts.gids],
   ] as const) {
     if (ranges.some((range) => id >= range.inside && id < range.inside + range.size)) continue
-    const mapped = ranges.map((range) => `${range.inside} to ${range.inside + range.size - 1}`).join(', ')
     const file = what === 'user' ? '/etc/subuid' : '/etc/subgid'
     throw new PodlibError(
       'ERR_INVALID_ARGUMENT',
-      `${what} id ${id} is not mapped, only ${mapped}: choose another, or map more ids (${file})`,
+      `${what} id ${id} is not mapped in the user namespace: choose another, or map more ids (${file})`,
       { details: { [what]: id } },
     )
   }

@@ -1,4 +1,5 @@
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
+import { killTree, listProcesses } from '../host/proc.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import type { ContainerRow } from '../state/container-row.ts'
@@ -56,13 +57,20 @@ async function askToStop(
 }
 
 async function sendSignal(context: Context, session: ContainerSession, signal: number): Promise<void> {
-  const runtime = await context.ociRuntime(session.stored.ociRuntime)
+  const { id, monitorPid } = session.row
   // Without a process namespace of its own the first process's end does not take the others along.
   const all = signal === SIGKILL && session.stored.config.namespaces.pid.mode !== 'private'
-  await runtime.kill(session.row.id, signal, { all }).catch((error: unknown) => {
+  if (all && monitorPid !== null && (await context.machine()).facts.cgroupControllers.length === 0) return killChildren(monitorPid)
+  const runtime = await context.ociRuntime(session.stored.ociRuntime)
+  await runtime.kill(id, signal, { all }).catch((error: unknown) => {
     // It has ended by itself meanwhile.
     if (!isPodlibError(error, 'ERR_OCI_CONTAINER_NOT_FOUND') && !isPodlibError(error, 'ERR_CONTAINER_STATE')) throw error
   })
+}
+
+/** Without a cgroup the OCI runtime cannot tell which processes are the container's; whatever one of them leaves behind becomes the monitor's child. */
+function killChildren(monitorPid: number): void {
+  for (const { pid } of listProcesses().filter(({ parent }) => parent === monitorPid)) killTree(pid)
 }
 
 /** A frozen process hears no signal. That it is frozen may be known only to somebody who began to stop it and died. */
