@@ -12,6 +12,7 @@ import { loadHooks } from './hooks/read.ts'
 import { readCgroupLayout } from './host/cgroup.ts'
 import type { Host } from './host/host.ts'
 import { endSharedHost, openHost } from './host/open-host.ts'
+import { makePrivateDirectory } from './host/private-directory.ts'
 import { readBootId, readProcess } from './host/proc.ts'
 import { findProgram } from './host/programs.ts'
 import { flock } from './host/sys/libc.ts'
@@ -56,7 +57,7 @@ const CONMON_CANDIDATES = [
 /** Puts the parts together: the only place that names drivers. What costs time is made when it is first needed. */
 export async function compose(options: ResolvedOptions): Promise<Composition> {
   const paths = storePaths(options.root, options.runRoot)
-  makeDirectories(paths)
+  makeDirectories(paths, options.user.uid)
   const owner = await holdOwnerLock({ runRoot: paths.runRoot, flock })
   try {
     return await assemble(options, paths, owner)
@@ -72,12 +73,15 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
   const background = createBackground()
   const exclusively = <T>(work: () => Promise<T>) =>
     withFileLock({ path: paths.hostLock, flock, what: `the host of run root ${paths.runRoot}` }, work)
-  const host = once(() => openHost({ runRoot: paths.runRoot, user: options.user, env: options.env, exclusively }))
+  const closing = new AbortController()
+  // What is made after the close would never be closed.
+  const unlessClosed = <T>(make: () => Promise<T>) => once(async () => (closing.signal.throwIfAborted(), make()))
+  const host = unlessClosed(() => openHost({ runRoot: paths.runRoot, user: options.user, env: options.env, exclusively }))
   const machine = once(async () => describeMachine(await host(), options))
   const env = programEnv(options.env)
   const runtimes = new Map<string, Promise<OciRuntime>>()
   const registriesConf = once(() => loadRegistries(options))
-  const registry = once(async () => openRegistry(options, await registriesConf()))
+  const registry = unlessClosed(async () => openRegistry(options, await registriesConf()))
   const defaultRuntime = once(async () => findDefaultRuntime(options))
   const claims = new Set<string>()
 
@@ -121,11 +125,13 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     exitCommand: once(async () => exitCommand(paths, options.env.PATH)),
     owner: { pid: process.pid, startTime: readProcess(process.pid)?.startTime ?? 0 },
     background,
+    closing: closing.signal,
     claims,
   }
   return {
     context,
     async close() {
+      closing.abort(new PodlibError('ERR_RUNTIME_CLOSED', 'the runtime was closed'))
       exits.close()
       await background.settled()
       await Promise.all([registry.made()?.then((client) => client.close()), host.made()?.then((opened) => opened.close())])
@@ -147,10 +153,13 @@ function endIfUnused({ runRoot }: StorePaths, db: Database): void {
   }
 }
 
-function makeDirectories(paths: StorePaths): void {
+function makeDirectories(paths: StorePaths, uid: number): void {
   try {
-    for (const directory of [paths.root, paths.runRoot, paths.locks]) mkdirSync(directory, { recursive: true, mode: 0o700 })
+    mkdirSync(paths.root, { recursive: true, mode: 0o700 })
+    makePrivateDirectory(paths.runRoot, uid)
+    mkdirSync(paths.locks, { recursive: true, mode: 0o700 })
   } catch (error) {
+    if (isPodlibError(error)) throw error
     const code = errorCode(error)
     const advice =
       code === 'EACCES' || code === 'EPERM'

@@ -6,7 +6,7 @@ import { PodlibError } from './errors/errors.ts'
 export interface RuntimeOptions {
   /** Directory of images, containers and the state database. @defaultValue `/var/lib/podlib`, or `$XDG_DATA_HOME/podlib` without root */
   readonly root?: string
-  /** Directory of what a reboot may lose: locks, mounts, bundles. @defaultValue `/run/podlib`, or `$XDG_RUNTIME_DIR/podlib` without root */
+  /** Directory of what a reboot may lose: locks, mounts, bundles. @defaultValue `/run/podlib`, or without root `$XDG_RUNTIME_DIR/podlib` (`/tmp/podlib-run-UID` where that is not set) */
   readonly runRoot?: string
   /** `'crun'`, `'runc'` or the absolute path of any OCI runtime. @defaultValue `'crun'`, or `'runc'` where only that is found */
   readonly ociRuntime?: string
@@ -87,7 +87,9 @@ export function resolveOptions(options: RuntimeOptions): ResolvedOptions {
     throw invalid(`ociRuntime must be a name or an absolute path, not '${ociRuntime}'`)
   return {
     root: resolve(options.root ?? (uid === 0 ? '/var/lib/podlib' : join(env.XDG_DATA_HOME || join(home, '.local/share'), 'podlib'))),
-    runRoot: resolve(options.runRoot ?? (uid === 0 ? '/run/podlib' : join(env.XDG_RUNTIME_DIR || `/tmp/podlib-run-${uid}`, 'podlib'))),
+    runRoot: resolve(
+      options.runRoot ?? (uid === 0 ? '/run/podlib' : env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, 'podlib') : `/tmp/podlib-run-${uid}`),
+    ),
     ociRuntime,
     conmon: options.conmon,
     policy: options.policy,
