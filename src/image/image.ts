@@ -3,7 +3,8 @@ import type { Operation } from '../util/operation.ts'
 import { type ImageHistoryStep, imageHistory } from './history.ts'
 import { type ImageInfo, inspectImage } from './inspect.ts'
 import { type RemovedImage, type RemoveImageOptions, removeImage } from './remove.ts'
-import { type SavedImageInfo, type SaveOptions, type SaveProgress, saveImages } from './save.ts'
+import type { SavedImageInfo, SaveOptions, SaveProgress } from './save.ts'
+import { saveLazily } from './save-lazily.ts'
 import { tagImage, untagImage } from './tag.ts'
 
 /** An image of the store. A thin handle: what it tells is read when it is asked. @public */
@@ -33,7 +34,7 @@ export class Image {
 
   /** Saves it, under the name it was asked for by. See `images.save`. */
   save(options: SaveOptions): Operation<SavedImageInfo[], SaveProgress> {
-    return saveImages(this.#context, [{ id: this.id, name: this.name }], options)
+    return saveLazily(this.#context, [{ id: this.id, name: this.name }], options)
   }
 
   /** Gives it one more name and resolves to that in full. */

@@ -2,20 +2,21 @@ import type { Readable } from 'node:stream'
 import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Platform } from '../spec/platform.ts'
-import { mapOperation, type Operation } from '../util/operation.ts'
+import { lazyOperation, mapOperation, type Operation } from '../util/operation.ts'
 import { type ImageDiskUsage, imageDiskUsage } from './disk-usage.ts'
 import { filterImages, type ImageFilter } from './filter-images.ts'
 import { Image } from './image.ts'
-import { type ImportOptions, type ImportProgress, importImage } from './import.ts'
+import type { ImportOptions, ImportProgress } from './import.ts'
 import { type ImageInfo, type ImageSummary, inspectImage, listImages } from './inspect.ts'
-import { type LoadOptions, loadImages } from './load.ts'
+import type { LoadOptions } from './load.ts'
 import { platformOption } from './platform-option.ts'
-import type { PullProgress } from './progress.ts'
+import { type PullProgress, progressKey } from './progress.ts'
 import { type PrunedImages, type PruneImagesOptions, pruneImages } from './prune.ts'
-import { type PullOptions, pullImage } from './pull.ts'
+import type { PullOptions } from './pull.ts'
 import { type RemovedImage, type RemoveImageOptions, removeImage } from './remove.ts'
 import { findImage } from './resolve-name.ts'
-import { type SavedImageInfo, type SaveOptions, type SaveProgress, type SaveStreamOptions, saveImageStream, saveImages } from './save.ts'
+import type { SavedImageInfo, SaveOptions, SaveProgress, SaveStreamOptions } from './save.ts'
+import { saveLazily, saveStreamLazily } from './save-lazily.ts'
 import { tagImage } from './tag.ts'
 
 /** @public */
@@ -45,7 +46,11 @@ export class Images {
    * @throws ERR_SHORT_NAME, ERR_REGISTRY_*, ERR_MANIFEST_*, ERR_TRUST_DENIED, ERR_PLATFORM_MISMATCH, ERR_LAYER_*, ERR_DIGEST_MISMATCH, ERR_NO_SPACE
    */
   pull(name: string, options?: PullOptions): Operation<Image, PullProgress> {
-    return mapOperation(pullImage(this.#context, name, options), (id) => new Image(this.#context, id, name))
+    const load = async () => {
+      const { pullImage } = await import('./pull.ts')
+      return () => pullImage(this.#context, name, options)
+    }
+    return mapOperation(lazyOperation(load, progressKey), (id) => new Image(this.#context, id, name))
   }
 
   /**
@@ -58,7 +63,11 @@ export class Images {
    * @throws ERR_ARCHIVE_INVALID, ERR_ARCHIVE_TOO_LARGE, ERR_IMAGE_NAME_EXISTS, ERR_TRUST_DENIED, and what a pull throws
    */
   load(from: string | AsyncIterable<Uint8Array>, options?: LoadOptions): Operation<Image[], PullProgress> {
-    return mapOperation(loadImages(this.#context, from, options), (loaded) =>
+    const load = async () => {
+      const { loadImages } = await import('./load.ts')
+      return () => loadImages(this.#context, from, options)
+    }
+    return mapOperation(lazyOperation(load, progressKey), (loaded) =>
       loaded.map(({ id, names }) => new Image(this.#context, id, names[0] ?? id)),
     )
   }
@@ -73,7 +82,14 @@ export class Images {
    * @throws ERR_ARCHIVE_INVALID, ERR_LAYER_*, ERR_COMPRESSION_*, ERR_IMAGE_CONFIG_INVALID, ERR_NO_SPACE
    */
   import(from: string | AsyncIterable<Uint8Array>, options?: ImportOptions): Operation<Image, ImportProgress> {
-    return mapOperation(importImage(this.#context, from, options), (id) => new Image(this.#context, id, options?.name ?? id))
+    const load = async () => {
+      const { importImage } = await import('./import.ts')
+      return () => importImage(this.#context, from, options)
+    }
+    return mapOperation(
+      lazyOperation(load, ({ phase }) => phase),
+      (id) => new Image(this.#context, id, options?.name ?? id),
+    )
   }
 
   /**
@@ -83,12 +99,12 @@ export class Images {
    * @throws ERR_IMAGE_NOT_FOUND, ERR_STORE_CORRUPT, ERR_NO_SPACE, ERR_PERMISSION, ERR_INVALID_ARGUMENT
    */
   save(names: string | readonly string[], options: SaveOptions): Operation<SavedImageInfo[], SaveProgress> {
-    return saveImages(this.#context, typeof names === 'string' ? [names] : names, options)
+    return saveLazily(this.#context, typeof names === 'string' ? [names] : names, options)
   }
 
   /** Like {@link Images.save}, but into a stream. Destroying the stream stops the work; failures come through it. */
   saveStream(names: string | readonly string[], options?: SaveStreamOptions): Readable {
-    return saveImageStream(this.#context, typeof names === 'string' ? [names] : names, options)
+    return saveStreamLazily(this.#context, typeof names === 'string' ? [names] : names, options)
   }
 
   /** Finds an image by name, short name, digest, id or the beginning of an id. @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS */

@@ -4,6 +4,8 @@
  * `configured` known, nothing on the host yet; `created` mounted, the OCI runtime has it, its process waits; `running`;
  * `paused`; `stopping` asked to end; `stopped` its process is gone, the host still holds mounts and network; `exited`
  * cleaned up, can be started again; `removing` can only be removed, by whoever comes next if need be.
+ *
+ * @public
  */
 export type ContainerStatus = 'configured' | 'created' | 'running' | 'paused' | 'stopping' | 'stopped' | 'exited' | 'removing'
 

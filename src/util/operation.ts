@@ -58,3 +58,20 @@ export function mapOperation<From, To, Progress>(operation: Operation<From, Prog
   mapped.catch(() => {})
   return Object.assign(mapped, { [Symbol.asyncIterator]: () => operation[Symbol.asyncIterator]() })
 }
+
+/**
+ * An operation whose code is loaded when it is begun: a program that never pulls loads nothing of what pulling takes.
+ *
+ * @param load - Gives the function that begins it. (Not the operation itself: a promise of a promise is that of its result.)
+ */
+export function lazyOperation<Result, Progress>(
+  load: () => Promise<() => Operation<Result, Progress>>,
+  key: (progress: Progress) => string,
+): Operation<Result, Progress> {
+  return startOperation<Result, Progress>(async (report) => {
+    const begin = await load()
+    const operation = begin()
+    for await (const progress of operation) report(progress)
+    return operation
+  }, key)
+}

@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { errorCode, errorMessage, PodlibError } from '../../errors/errors.ts'
+import { hastenCgroups } from '../cgroup-haste.ts'
 import { MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY, type MountParameter, MS_NODEV, MS_RDONLY, mount, mountWithParameters } from '../sys/libc.ts'
 
 /** An overlay to mount: all paths absolute, lower layers top first. */
@@ -19,6 +20,8 @@ export interface MountRootfsInput {
  * new mount API (kernel 6.5); older kernels get the classic call, whose options must fit one page.
  */
 export function mountRootfs({ lowers, writable, target, userXattrs, volatile }: MountRootfsInput): void {
+  // A container is about to be made.
+  if (writable) hastenCgroups()
   for (const directory of [target, writable?.upper, writable?.work]) {
     if (directory !== undefined) mkdirSync(directory, { recursive: true, mode: 0o755 })
   }
