@@ -37,7 +37,7 @@ import type { SeccompProfile } from './spec/seccomp-profile.ts'
 import { loadUnsettledContainers } from './state/container-table.ts'
 import { type Database, openDatabase } from './state/database.ts'
 import { createOverlayDriver } from './storage/overlay/overlay-driver.ts'
-import { once } from './util/once.ts'
+import { type Once, once } from './util/once.ts'
 
 /** The wired parts, and how to take them apart. */
 export interface Composition {
@@ -75,11 +75,15 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     withFileLock({ path: paths.hostLock, flock, what: `the host of run root ${paths.runRoot}` }, work)
   const closing = new AbortController()
   // What is made after the close would never be closed.
-  const unlessClosed = <T>(make: () => Promise<T>) => once(async () => (closing.signal.throwIfAborted(), make()))
+  const unlessClosed = <T>(make: () => Promise<T>) =>
+    once(async () => {
+      closing.signal.throwIfAborted()
+      return make()
+    })
   const host = unlessClosed(() => openHost({ runRoot: paths.runRoot, user: options.user, env: options.env, exclusively }))
   const machine = once(async () => describeMachine(await host(), options))
   const env = programEnv(options.env)
-  const runtimes = new Map<string, Promise<OciRuntime>>()
+  const runtimes = new Map<string, Once<OciRuntime>>()
   const registriesConf = once(() => loadRegistries(options))
   const registry = unlessClosed(async () => openRegistry(options, await registriesConf()))
   const defaultRuntime = once(async () => findDefaultRuntime(options))
@@ -87,9 +91,9 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
 
   const ociRuntime = async (nameOrPath?: string): Promise<OciRuntime> => {
     const path = nameOrPath === undefined ? await defaultRuntime() : findProgram(nameOrPath, { path: options.env.PATH })
-    const known = runtimes.get(path) ?? host().then((opened) => createRuntime({ host: opened, path, paths, env }))
+    const known = runtimes.get(path) ?? once(async () => createRuntime({ host: await host(), path, paths, env }))
     runtimes.set(path, known)
-    return known
+    return known()
   }
   const monitor = once(async () => {
     const path = options.conmon ?? findProgram('conmon', { candidates: CONMON_CANDIDATES, path: options.env.PATH })

@@ -96,7 +96,7 @@ export type EventType = keyof EventAttributes
 /** The actions of a kind of object, or of all. @public */
 export type EventAction<Type extends EventType = EventType> = Type extends EventType ? keyof EventAttributes[Type] & string : never
 
-/** An event before it has a number: what a verb hands to the log. */
+/** An event before it has a number: what a verb hands to the log. @public */
 export type EventDraft = {
   [Type in EventType]: {
     [Action in EventAction<Type>]: {

@@ -19,6 +19,7 @@ export interface LayerBlob {
   readonly open: () => AsyncIterable<Buffer>
 }
 
+/** How a layer is kept in an archive. @public */
 export type LayerCompression = 'none' | 'gzip' | 'zstd'
 
 /** Compressed at a time. */
