@@ -47,7 +47,7 @@ export async function* indexTar(file: FileHandle, limits: TarIndexLimits, signal
       continue
     }
     // Its content is not in one piece, and extra header blocks would follow.
-    if (header.typeflag === 'S') throw invalidTar('a sparse member', offset)
+    if (header.typeflag === 'S' || isSparse(extensions)) throw invalidTar('a sparse member', offset)
     if (++entries > limits.maxEntries) throw tooLarge(`more than ${limits.maxEntries} members`)
     const entry = buildEntry({
       header,
@@ -69,6 +69,10 @@ interface Extensions {
   readonly pax?: PaxAttributes
   readonly name?: Buffer
   readonly link?: Buffer
+}
+
+function isSparse({ pax }: Extensions): boolean {
+  return pax?.records.some(({ key }) => key.startsWith('GNU.sparse.')) ?? false
 }
 
 function extend(before: Extensions, { typeflag, size }: TarHeader, { bytes, offset }: { bytes: Buffer; offset: number }): Extensions {
