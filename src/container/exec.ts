@@ -93,7 +93,7 @@ export async function spawnInContainer(
     stdout: options.stdout ?? 'pipe',
     stderr: options.stderr ?? 'pipe',
     timeoutMs: options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout'),
-    signal: options.signal ? AbortSignal.any([options.signal, killer.signal]) : killer.signal,
+    signal: AbortSignal.any([...(options.signal ? [options.signal] : []), killer.signal, context.closing]),
   })
   const started = new ContainerProcess(attached, killer)
   announce(context, { row, execId, argv, exited: started.exited })

@@ -57,9 +57,11 @@ export async function runOnce<Encoding extends OutputEncoding>(
     options: { ...create, command: argv, ephemeral: true },
     attached: !monitor,
   })
-  return monitor
+  const running = monitor
     ? runMonitored<Encoding>(context, row, { io, ...limits })
     : runAttached<Encoding>(context, { row, stored }, { io, ...limits })
+  context.background.add(running.catch(() => {}))
+  return running
 }
 
 interface RunInput<Encoding extends OutputEncoding> {
@@ -81,7 +83,7 @@ async function runAttached<Encoding extends OutputEncoding>(
         stored,
         stdin: io.input === undefined ? 'ignore' : 'pipe',
         timeoutMs,
-        signal: signal ? AbortSignal.any([signal, killer.signal]) : killer.signal,
+        signal: AbortSignal.any([...(signal ? [signal] : []), killer.signal, context.closing]),
       }),
     )
     void attached.exited.then((exit) => (ended = exit)).catch(() => {})
@@ -154,11 +156,11 @@ async function runMonitored<Encoding extends OutputEncoding>(
     throw new PodlibError('ERR_INVALID_ARGUMENT', 'a container under a monitor cannot be given input: leave out monitor or input')
   }
   const limit = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)
-  const signals = [signal, limit].filter((one) => one !== undefined)
+  const signals = [signal, limit, context.closing].filter((one) => one !== undefined)
   context.claims.add(row.id)
   try {
     await startContainer(context, row.id, signal)
-    const exit = await waitForExit(context, row.id, signals.length > 0 ? AbortSignal.any(signals) : undefined)
+    const exit = await waitForExit(context, row.id, AbortSignal.any(signals))
     const output = await readAllLogs(context, row.id, io.maxOutputBytes)
     const text = (bytes: Buffer) => (io.encoding === 'buffer' ? bytes : bytes.toString('utf8'))
     return { ...exit, stdout: text(output.stdout), stderr: text(output.stderr) } as RunResult<Encoding>

@@ -5,6 +5,7 @@ import type { Platform } from '../spec/platform.ts'
 import type { ImageSource } from '../transport/image-source.ts'
 import type { ImageIdentity } from '../trust/scopes.ts'
 import type { SignatureSources } from '../trust/sources.ts'
+import { crashPoint } from '../util/crash-point.ts'
 import { fetchLayers, type LayerProgress } from './fetch-layers.ts'
 import { describeImage, type ImagePlan } from './image-plan.ts'
 import { assertNamesFree, storeImage } from './store-image.ts'
@@ -34,14 +35,24 @@ const COMMIT_ATTEMPTS = 3
 
 /** The one way by which images come into the store, wherever they are from. Resolves to the image's id. */
 export async function acquireImage(context: Context, request: AcquireRequest): Promise<string> {
+  const signal = request.signal ? AbortSignal.any([request.signal, context.closing]) : context.closing
+  const work = acquire(context, { ...request, signal })
+  // A runtime that is closed meanwhile is closed when nothing of it is left.
+  context.background.add(work.catch(() => {}))
+  return work
+}
+
+async function acquire(context: Context, request: AcquireRequest): Promise<string> {
   const { source, identity, signatures, platform, report, signal } = request
   // 1. the policy first: without one nothing is read
   await context.trust()
   // 2. the manifest for the platform
   report({ phase: 'manifest' })
+  crashPoint('pull: begun')
   const { manifestDigest, indexDigest, plan } = await describeImage(source, platform, signal)
   // 3. the policy says whether this very manifest may be used
   report({ phase: 'verify' })
+  crashPoint('pull: manifest')
   await verifyImage(context, { identity, manifestDigest, indexDigest, sources: signatures, signal })
   // 4. the config, small and checked, 5. the layers that are missing, and 6. the image
   return storePlan(context, await plan(signal), request)
@@ -58,6 +69,7 @@ export async function storePlan(context: Context, plan: ImagePlan, request: Stor
   for (let attempt = 1; ; attempt++) {
     const stored = await fetchLayers(context, { layers: plan.layers, report, signal })
     report({ phase: 'commit' })
+    crashPoint('pull: layers ready')
     try {
       return await storeImage(context, { ...plan.complete(stored), names, replaceNames, action })
     } catch (error) {

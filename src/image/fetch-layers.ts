@@ -5,8 +5,9 @@ import type { Context } from '../lifecycle/context.ts'
 import { withLayer } from '../lifecycle/with-layer.ts'
 import type { Digest } from '../spec/digest.ts'
 import { MEDIA_TYPES } from '../spec/media-types.ts'
-import { findLayerOfBlob, getLayer, insertBlob, insertLayer, type LayerRow } from '../state/layer-table.ts'
+import { findLayerOfBlob, getLayer, insertBlob, insertLayer, type LayerRow, updateLayer } from '../state/layer-table.ts'
 import type { LayerSource, StagedLayer } from '../storage/storage-driver.ts'
+import { crashPoint } from '../util/crash-point.ts'
 import { runBounded } from '../util/run-bounded.ts'
 import type { PlannedLayer, StoredLayer } from './image-plan.ts'
 import { ioPath } from './io-path.ts'
@@ -80,7 +81,7 @@ async function fetchLayer(context: Context, layer: PlannedLayer, { report, signa
 }
 
 /** A layer in state `staging` is whole and proven, only not yet known to be on the disk: good for any pull of this boot. */
-function findPresent(context: Context, { diffId, blob }: PlannedLayer): LayerRow | undefined {
+function findPresent(context: Context, { diffId, blob }: Pick<PlannedLayer, 'diffId' | 'blob'>): LayerRow | undefined {
   if (diffId === undefined) return blob && findLayerOfBlob(context.db, blob.digest)
   const layer = getLayer(context.db, diffId)
   return layer?.state === 'deleting' ? undefined : layer
@@ -139,11 +140,18 @@ async function stageStream(context: Context, source: Readable, { stage, signal }
 async function publish(context: Context, staged: StagedLayer, mediaType: string = MEDIA_TYPES.ociLayer): Promise<void> {
   const { db } = context
   const storage = await context.storage()
-  await storage.publish(staged)
   const { diffId, size, usageBytes, entries, blobDigest, blobSize } = staged
+  crashPoint('pull: staged')
+  // Where the diff ID shows only at the end, somebody may have fetched the layer meanwhile.
+  const known = findPresent(context, { diffId, blob: undefined })
+  if (known) await storage.discard(staged)
+  else await storage.publish(staged)
+  crashPoint('pull: published')
   const now = Date.now()
   await db.transaction(() => {
-    insertLayer(db, { diffId, form: 'directory', size, usageBytes, entries, state: 'staging', createdAt: now, lastUsedAt: now })
+    const row = { diffId, form: 'directory', size, usageBytes, entries, state: 'staging', createdAt: now, lastUsedAt: now } as const
+    // The row of a removal that was cut short is still there.
+    if (!known && !insertLayer(db, row)) updateLayer(db, diffId, { state: 'staging', createdAt: now })
     insertBlob(db, { blobDigest, diffId, size: blobSize, mediaType })
   })
 }

@@ -1,11 +1,11 @@
 import { PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
-import { digestHex } from '../spec/digest.ts'
+import { type Digest, digestHex } from '../spec/digest.ts'
 import type { ImageConfig } from '../spec/image.ts'
 import { normalizePlatform, type Platform } from '../spec/platform.ts'
 import { getImageName, putImageName } from '../state/image-name-table.ts'
 import { insertImage, putImageManifest } from '../state/image-table.ts'
-import { getLayer, updateLayer } from '../state/layer-table.ts'
+import { getLayer, type LayerRow, updateLayer } from '../state/layer-table.ts'
 import type { CompleteImage } from './image-plan.ts'
 
 export interface StoreImageInput extends CompleteImage {
@@ -27,7 +27,8 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
   const { raw, index, config, configBytes, configDigest, layers, names, replaceNames, action } = input
   const storage = await context.storage()
   const diffIds = config.rootfs.diff_ids
-  if (diffIds.some((diffId) => getLayer(db, diffId)?.state === 'staging')) await storage.seal(diffIds)
+  const before = new Map(diffIds.map((diffId) => [diffId, getLayer(db, diffId)]))
+  if ([...before.values()].some((layer) => layer?.state === 'staging')) await storage.seal(diffIds)
   const id = digestHex(configDigest)
   const { os, architecture, variant = '' } = normalizePlatform(config)
   await db.transaction(
@@ -40,7 +41,10 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
         { id, createdAt: buildTime(config), storedAt: Date.now(), os, architecture, variant, size, labels, config: configBytes },
         layers,
       )
-      for (const diffId of new Set(diffIds)) updateLayer(db, diffId, { state: 'ready', lastUsedAt: Date.now() })
+      for (const [diffId, layer] of before) {
+        assertSame(layer, getLayer(db, diffId), diffId)
+        updateLayer(db, diffId, { state: 'ready', lastUsedAt: Date.now() })
+      }
       putImageManifest(db, {
         imageId: id,
         digest: raw.digest,
@@ -86,6 +90,12 @@ export function assertNamesFree(context: Context, names: readonly string[], id: 
 
 function samePlatform(row: Required<Platform>, { os, architecture, variant }: Platform): boolean {
   return row.os === os && row.architecture === architecture && row.variant === (variant ?? '')
+}
+
+/** What was sealed must be what becomes part of the image: somebody may be removing it, or have fetched it anew. */
+function assertSame(before: LayerRow | undefined, now: LayerRow | undefined, diffId: Digest): void {
+  if (now !== undefined && now.state !== 'deleting' && now.createdAt === before?.createdAt) return
+  throw new PodlibError('ERR_LAYER_NOT_FOUND', `layer ${diffId} was removed meanwhile`, { details: { diffId } })
 }
 
 function buildTime(config: ImageConfig): number | null {

@@ -53,6 +53,8 @@ export interface Context {
   /** This process, as the owner of what must not outlive it. */
   readonly owner: { readonly pid: number; readonly startTime: number }
   readonly background: BackgroundWork
+  /** Aborted when the runtime is being closed: what cannot go on without it ends then. */
+  readonly closing: AbortSignal
   /** Containers whose end a running verb attends to itself. */
   readonly claims: Set<string>
 }

@@ -102,7 +102,7 @@ export function withContainer<T>(
   verb: (session: ContainerSession) => Promise<T>,
   options: LockOptions = {},
 ): Promise<T> {
-  return context.locks.withLock(
+  const work = context.locks.withLock(
     { kind: 'container', id },
     async (lock) => {
       const row = getContainer(context.db, id)
@@ -117,6 +117,9 @@ export function withContainer<T>(
     },
     options,
   )
+  // A runtime that is closed in the middle of it is closed when it is done.
+  context.background.add(work.catch(() => {}))
+  return work
 }
 
 async function catchUp(context: Context, session: ContainerSession): Promise<void> {

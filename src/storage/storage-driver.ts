@@ -23,7 +23,10 @@ export interface StorageDriver {
   readonly name: string
   /** Unpacks a blob. On failure or abort nothing is left behind. @throws ERR_LAYER_*, ERR_DIGEST_MISMATCH, ERR_COMPRESSION_*, ERR_NO_SPACE */
   stage(source: LayerSource, options?: StageOptions): Promise<StagedLayer>
-  /** Moves a staged layer to its place. A layer that is there already wins: the staged one is discarded. */
+  /**
+   * Moves a staged layer to its place. The caller knows that the layer is not in the store: what is at its place is of a
+   * publication that was cut short, perhaps not whole on the disk, and is replaced.
+   */
   publish(staged: StagedLayer): Promise<void>
   discard(staged: StagedLayer): Promise<void>
   /** Idempotent. The caller knows that no image and no container uses the layer. */

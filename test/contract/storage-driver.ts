@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
 import { type Digest, digestOf } from '../../src/spec/digest.ts'
@@ -57,7 +57,7 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
     for (const id of [one, two]) await driver.unmount(id)
   })
 
-  test('publishes a layer that is there already without harm, and keeps the first', async () => {
+  test('publishes a layer again where one is left from a publication that was cut short', async () => {
     const { driver, work } = await bench()
     const bytes = layer({ name: 'same' })
     const [first, second] = [await stage(driver, work, bytes), await stage(driver, work, bytes)]
@@ -91,11 +91,14 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
     const { driver, work } = await bench()
     const path = join(work, 'fifo')
     execFileSync('mkfifo', [path])
+    // Somebody who may still write: without, the end would have come.
+    const writer = openSync(path, constants.O_RDWR)
     const controller = new AbortController()
     const staging = driver.stage({ path }, { signal: controller.signal })
     setTimeout(() => controller.abort(new Error('enough')), 200)
     await expect(staging).rejects.toThrow('enough')
     expect(filesUnder(work)).toEqual([path])
+    closeSync(writer)
   })
 }
 

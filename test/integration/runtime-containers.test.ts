@@ -168,7 +168,9 @@ describe.each(['crun', 'runc'] as const)('containers with %s', (ociRuntime) => {
 
   it('leaves nothing of a container that `containers.run` could not start', async () => {
     const before = (await runtime.containers.list()).length
-    await expect(runtime.containers.run({ image: SMALL, command: ['/no/such/program'] })).rejects.toMatchObject({ code: 'ERR_OCI_COMMAND_NOT_FOUND' })
+    await expect(runtime.containers.run({ image: SMALL, command: ['/no/such/program'] })).rejects.toMatchObject({
+      code: 'ERR_OCI_COMMAND_NOT_FOUND',
+    })
     expect(await runtime.containers.list()).toHaveLength(before)
   })
 
@@ -198,10 +200,15 @@ describe.each(['crun', 'runc'] as const)('containers with %s', (ociRuntime) => {
     const container = await runtime.containers.create({ image: SMALL, command: SLEEP })
     const outcomes = await Promise.allSettled([container.start(), container.start(), container.start()])
     expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
-    for (const outcome of outcomes) if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'ERR_CONTAINER_RUNNING' })
-    const ends = await Promise.allSettled([container.stop({ timeoutMs: 0 }), container.stop({ timeoutMs: 0 }), container.remove({ force: true })])
-    for (const outcome of ends) if (outcome.status === 'rejected') expect(isPodlibError(outcome.reason, 'ERR_CONTAINER_NOT_FOUND')).toBe(true)
+    for (const outcome of outcomes)
+      if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'ERR_CONTAINER_RUNNING' })
+    const ends = await Promise.allSettled([
+      container.stop({ timeoutMs: 0 }),
+      container.stop({ timeoutMs: 0 }),
+      container.remove({ force: true }),
+    ])
+    for (const outcome of ends)
+      if (outcome.status === 'rejected') expect(isPodlibError(outcome.reason, 'ERR_CONTAINER_NOT_FOUND')).toBe(true)
     expect(await runtime.containers.find(container.id)).toBeUndefined()
   })
 })
-

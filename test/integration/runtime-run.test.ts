@@ -74,7 +74,9 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
       // Its first process goes on: only the kernel's word tells what happened to the other.
       const result = await runtime.run(SMALL, EAT_MEMORY, { monitor, memory: '32m' })
       expect(result).toMatchObject({ oomKilled: true, exitCode: 9 })
-      expect(await runtime.run(SMALL, ['sh', '-c', 'kill -KILL $$; exit 5'], { monitor, memory: '32m' })).toMatchObject({ oomKilled: false })
+      expect(await runtime.run(SMALL, ['sh', '-c', 'kill -KILL $$; exit 5'], { monitor, memory: '32m' })).toMatchObject({
+        oomKilled: false,
+      })
     })
 
     it(`refuses more output than is wanted [${monitor ? 'monitor' : 'attached'}]`, async () => {
@@ -105,7 +107,9 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
 
   it('runs several at once', async () => {
     const runs = Array.from({ length: 6 }, (_, i) => runtime.run(SMALL, ['sh', '-c', `echo ${i}; exit ${i}`], { monitor: i % 2 === 1 }))
-    expect((await Promise.all(runs)).map(({ exitCode, stdout }) => [exitCode, stdout])).toEqual([0, 1, 2, 3, 4, 5].map((i) => [i, `${i}\n`]))
+    expect((await Promise.all(runs)).map(({ exitCode, stdout }) => [exitCode, stdout])).toEqual(
+      [0, 1, 2, 3, 4, 5].map((i) => [i, `${i}\n`]),
+    )
   })
 
   it('refuses an image that is not there and options that are wrong before it makes anything', async () => {

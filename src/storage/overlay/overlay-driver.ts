@@ -28,12 +28,24 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
   const layerPath = (diffId: Digest) => join(layers, digestHex(diffId))
   const remove = (...paths: string[]) => host.run('remove-tree', { paths })
 
+  /** In `staging`, a name that nobody else takes, by which `sweep` knows this process. */
+  const privatePath = () => join(staging, `${process.pid}-${readProcess(process.pid)?.startTime}-${randomBytes(8).toString('hex')}`)
+
+  async function removeLayer(diffId: Digest): Promise<void> {
+    if (!existsSync(layerPath(diffId))) return
+    // Renamed first: a removal that is cut short must not leave a directory that looks like a layer.
+    const doomed = privatePath()
+    mkdirSync(staging, { recursive: true, mode: 0o700 })
+    renameSync(layerPath(diffId), doomed)
+    await remove(doomed)
+  }
+
   return {
     name: 'overlay',
 
     async stage(source, { signal, onProgress } = {}) {
       mkdirSync(staging, { recursive: true, mode: 0o700 })
-      const location = join(staging, `${process.pid}-${readProcess(process.pid)?.startTime}-${randomBytes(8).toString('hex')}`)
+      const location = privatePath()
       const input = {
         source: { path: source.path, range: source.range },
         blob: source.blob,
@@ -53,7 +65,8 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
         renameSync(staged.location, layerPath(staged.diffId))
       } catch (error) {
         if (!['ENOTEMPTY', 'EEXIST'].includes(errorCode(error) ?? '')) throw error
-        await remove(staged.location)
+        await removeLayer(staged.diffId)
+        renameSync(staged.location, layerPath(staged.diffId))
       }
     },
 
@@ -61,13 +74,7 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
       await remove(staged.location)
     },
 
-    async removeLayer(diffId) {
-      // Renamed first: a removal that is cut short must not leave a directory that looks like a layer.
-      const doomed = join(staging, `${process.pid}-0-${digestHex(diffId)}`)
-      mkdirSync(staging, { recursive: true, mode: 0o700 })
-      if (existsSync(layerPath(diffId))) renameSync(layerPath(diffId), doomed)
-      await remove(doomed)
-    },
+    removeLayer,
 
     async seal(stack) {
       await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root })

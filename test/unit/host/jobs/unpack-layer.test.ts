@@ -72,7 +72,10 @@ describe('unpackLayer', () => {
     const blob = gzipSync(tar(...Array.from({ length: 50 }, (_, index) => ({ name: `f${index}`, content: Buffer.alloc(50_000, index) }))))
     const whole = join(bench.path, 'whole.gz')
     writeFileSync(whole, blob)
+    // As in the application, the writer has its end before the job begins.
+    const held = openSync(fifo, constants.O_RDWR)
     const writer = spawn('sh', ['-c', `exec cat ${whole} > ${fifo}`])
+    writer.once('exit', () => closeSync(held))
     const layer = await bench.unpack(Buffer.alloc(0), { source: { path: fifo }, blob: { digest: digestOf(blob), size: blob.length } })
     expect(layer.entries).toBe(50)
     if (writer.exitCode === null) await new Promise((resolve) => writer.once('exit', resolve))
