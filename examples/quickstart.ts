@@ -28,6 +28,14 @@ async function main(directory: string): Promise<void> {
     }),
   )
 
+  try {
+    await tour(runtime, image)
+  } finally {
+    await removeEverything(runtime)
+  }
+}
+
+async function tour(runtime: Runtime, image: string): Promise<void> {
   heading(`pull ${image}`)
   await timed('images.pull', () => pull(runtime, image))
 
@@ -50,7 +58,7 @@ async function main(directory: string): Promise<void> {
   await timed('start', () => container.start())
   await showLogs(container, 3)
   await showExec(container)
-  await showStats(container)
+  await showStats(runtime, container)
   await timed('stop', () => container.stop({ timeoutMs: 5000 }))
   const { exitCode } = await container.wait()
   console.log(indent(`it ended with code ${exitCode}`))
@@ -61,6 +69,12 @@ async function main(directory: string): Promise<void> {
     if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
     console.log(indent(`${error.code}: ${error.message}`))
   })
+}
+
+/** Through podlib, because files of an image may belong to ids that only the user namespace of this user can remove. */
+async function removeEverything(runtime: Runtime): Promise<void> {
+  for (const { id } of await runtime.containers.list()) await (await runtime.containers.get(id)).remove({ force: true })
+  for (const { id } of await runtime.images.list()) await runtime.images.remove(id, { force: true })
 }
 
 /** A public registry where one answers quickly; else an image made here, served by a registry on this machine. */
@@ -100,8 +114,13 @@ async function showExec(container: Container): Promise<void> {
   await shell.exited
 }
 
-async function showStats(container: Container): Promise<void> {
+async function showStats(runtime: Runtime, container: Container): Promise<void> {
   heading('what it uses of what it may')
+  const { host } = await runtime.info()
+  if (host.cgroupControllers.length === 0) {
+    console.log(indent('this user may make no cgroups here: containers have no limits and no statistics'))
+    return
+  }
   let samples = 0
   for await (const stats of container.stats({ intervalMs: 500 })) {
     if (++samples < 2) continue
