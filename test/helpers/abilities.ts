@@ -4,7 +4,7 @@ import { join } from 'node:path'
 /** What a test may need of the machine and the machine may lack, with how to find out. */
 const ABILITIES = {
   root: () => process.getuid?.() === 0,
-  'another user': () => process.getuid?.() === 0 && /^podlib-test:/m.test(readText('/etc/passwd')),
+  newuidmap: () => hasProgram('newuidmap') && hasProgram('newgidmap'),
   CAP_SYS_RESOURCE: () => hasCapability(24),
   'cgroup v2': () => existsSync('/sys/fs/cgroup/cgroup.controllers'),
   'cgroup v1': () => existsSync('/sys/fs/cgroup/memory/tasks'),
