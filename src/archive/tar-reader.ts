@@ -72,10 +72,12 @@ export class TarReader {
     }
   }
 
-  /** The tar has ended. Legal after end blocks and, without them, wherever a header could begin. */
+  /** The tar has ended. Legal after end blocks and, without them, after whole content. */
   end(): void {
     const atBorder = (this.#state === 'header' && this.#carried === 0 && this.#entryOffset === undefined) || this.#state === 'trailer'
-    if (!atBorder) throw invalidTar('the tar is cut off', this.#offset)
+    // umoci leaves out the padding of the last member.
+    const inPadding = this.#state === 'skip' && this.#entryOffset === undefined && this.#remaining < TAR_BLOCK
+    if (!atBorder && !inPadding) throw invalidTar('the tar is cut off', this.#offset)
   }
 
   #step(bytes: Buffer): number {

@@ -200,6 +200,8 @@ export const ODD_LAYERS: Readonly<Record<string, Buffer>> = {
   'a layer without entries': Buffer.alloc(1024),
   'no bytes at all': Buffer.alloc(0),
   'no end blocks': tarMember(file('x')),
+  'no padding after the last file (umoci)': tarMember(file('x', 'inserted')).subarray(0, 520),
+  'a part of the padding': tarMember(file('x', 'inserted')).subarray(0, 900),
   'one end block': Buffer.concat([tarMember(file('x')), Buffer.alloc(512)]),
   'zeros beyond the end blocks': Buffer.concat([tar(file('x')), Buffer.alloc(9 * 1024 + 17)]),
   'odd type bits in the mode': tar({ name: 'x', mode: 0o104755, content: 'x', magic: USTAR }),

@@ -316,7 +316,6 @@ describe('damaged archives', () => {
   test.each<[string, Buffer]>([
     ['cut in a header', member.subarray(0, 300)],
     ['cut in content', member.subarray(0, 900)],
-    ['cut in padding', member.subarray(0, 1530)],
     ['cut after a PAX header', paxMember('x', [['path', 'y']])],
     ['end blocks after a PAX header', Buffer.concat([paxMember('x', [['path', 'y']]), Buffer.alloc(1024)])],
     ['a wrong checksum', tar({ name: 'x', badChecksum: true })],
