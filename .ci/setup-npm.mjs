@@ -13,7 +13,9 @@ export function installNodeModules(say) {
   if (why === undefined) return undefined
   say(`installing the packages of npm: ${why}`)
   // Every binary that is needed comes inside a package; old versions of npm would compile better-sqlite3 all the same.
-  if (npm(['ci', '--ignore-scripts', '--no-audit', '--no-fund']) !== 0) return 'npm ci failed'
+  // `npm ci` also wants what only other platforms need to be in package-lock.json; not every mirror has had it to offer.
+  const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
+  if (npm(['ci', ...flags], 'ignore') !== 0 && npm(['install', '--no-save', ...flags]) !== 0) return 'npm install failed'
   // Only the Node of this project comes by an install script.
   if (!existsSync(NODE)) spawnSync(process.execPath, ['installArchSpecificPackage'], { cwd: 'node_modules/node', stdio: ['ignore', 2, 2] })
   // npm links only what is there when it is done.
@@ -43,12 +45,12 @@ function readLock(path) {
 }
 
 /** npm as it called us, else the one in the PATH; `npm_*` variables of the outer call would configure the inner one. */
-function npm(args) {
+function npm(args, output = 2) {
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_(?!config_)/i.test(name) && name !== 'NODE_ENV'))
   const cli = process.env.npm_execpath
   // The outer npm may run on the Node in node_modules, which `npm ci` removes: the system's Node is safe.
   const [program, ...prefix] = cli?.endsWith('.js') ? [systemNode(), cli] : ['npm']
-  return spawnSync(program, [...prefix, ...args], { stdio: ['ignore', 2, 2], env }).status
+  return spawnSync(program, [...prefix, ...args], { stdio: ['ignore', output, output], env }).status
 }
 
 function systemNode() {
