@@ -50,7 +50,7 @@ export class Images {
       const { pullImage } = await import('./pull.ts')
       return () => pullImage(this.#context, name, options)
     }
-    return mapOperation(lazyOperation(load, progressKey), (id) => new Image(this.#context, id, name))
+    return mapOperation(lazyOperation(load, progressKey), (pulled) => new Image(this.#context, pulled.id, pulled.name))
   }
 
   /**

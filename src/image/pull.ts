@@ -7,11 +7,11 @@ import { listImageManifests } from '../state/image-table.ts'
 import { parseTransport } from '../transport/parse-transport.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
 import { acquireImage } from './acquire.ts'
-import { type LoadOptions, loadPlace, placeOfText } from './load.ts'
+import { type LoadedImage, type LoadOptions, loadPlace, placeOfText } from './load.ts'
 import { platformOption } from './platform-option.ts'
 import { type PullProgress, progressKey, pullProgress } from './progress.ts'
 import { registrySource } from './registry-source.ts'
-import { findImage } from './resolve-name.ts'
+import { type FoundImage, findImage } from './resolve-name.ts'
 import { signatureSources } from './signature-sources.ts'
 
 /**
@@ -32,34 +32,48 @@ export interface PullOptions extends Omit<LoadOptions, 'signal'> {
 
 const POLICIES: ReadonlySet<string> = new Set<PullPolicy>(['always', 'missing', 'newer', 'never'])
 
-/** Pulls an image and resolves to its id. */
-export function pullImage(context: Context, name: string, options: PullOptions = {}): Operation<string, PullProgress> {
-  return startOperation<string, PullProgress>(async (report) => pullByPolicy(context, name, options, report), progressKey)
+/** The image that a name or place led to, with its full name, or its id if it has none. */
+export interface PulledImage {
+  readonly id: string
+  readonly name: string
+}
+
+/** Pulls an image. */
+export function pullImage(context: Context, name: string, options: PullOptions = {}): Operation<PulledImage, PullProgress> {
+  return startOperation<PulledImage, PullProgress>(async (report) => pullByPolicy(context, name, options, report), progressKey)
 }
 
 type Report = (progress: PullProgress) => void
 
-async function pullByPolicy(context: Context, text: string, options: PullOptions, report: Report): Promise<string> {
+async function pullByPolicy(context: Context, text: string, options: PullOptions, report: Report): Promise<PulledImage> {
   const { policy = 'always', ...rest } = options
   if (!POLICIES.has(policy))
     throw new PodlibError('ERR_INVALID_ARGUMENT', `the pull policy is always, missing, newer or never, not ${JSON.stringify(policy)}`)
   report({ phase: 'resolve', reference: text })
   const place = placeOfText(text)
-  if (place) return (await loadPlace(context, place, { ...rest, report, single: true }))[0]?.id as string
+  if (place) {
+    const [loaded] = (await loadPlace(context, place, { ...rest, report, single: true })) as [LoadedImage]
+    return { id: loaded.id, name: loaded.names[0] ?? loaded.id }
+  }
   const location = parseTransport(text)
   const name = location?.transport === 'docker' ? location.reference : text
   const local = policy === 'always' ? undefined : findLocal(context, name, rest)
   if (local !== undefined && policy !== 'newer') return local
   // Says what is missing, and where it was looked for.
-  if (policy === 'never') return findImage(context, name, platformOption(options, context.platform)).row.id
+  if (policy === 'never') return foundImage(findImage(context, name, platformOption(options, context.platform)))
   return pullFirst(context, name, { ...rest, known: local }, report)
 }
 
-function findLocal(context: Context, name: string, options: PullOptions): string | undefined {
+function foundImage({ row, name }: FoundImage): PulledImage {
+  return { id: row.id, name }
+}
+
+function findLocal(context: Context, name: string, options: PullOptions): PulledImage | undefined {
   try {
     const platform = platformOption(options, context.platform)
-    const { row } = findImage(context, name, platform)
-    return options.platform === undefined || (row.os === platform.os && row.architecture === platform.architecture) ? row.id : undefined
+    const found = findImage(context, name, platform)
+    const { os, architecture } = found.row
+    return options.platform === undefined || (os === platform.os && architecture === platform.architecture) ? foundImage(found) : undefined
   } catch (error) {
     if (isPodlibError(error, 'ERR_IMAGE_NOT_FOUND')) return undefined
     throw error
@@ -68,15 +82,15 @@ function findLocal(context: Context, name: string, options: PullOptions): string
 
 interface PullFirstOptions extends Omit<PullOptions, 'policy'> {
   /** The image of the store that is good enough unless the registry has another by now. */
-  readonly known: string | undefined
+  readonly known: PulledImage | undefined
 }
 
 /** A short name can mean several images: the first that exists is it. */
-async function pullFirst(context: Context, name: string, options: PullFirstOptions, report: Report): Promise<string> {
+async function pullFirst(context: Context, name: string, options: PullFirstOptions, report: Report): Promise<PulledImage> {
   const candidates = await candidatesFor(context, name)
   for (const [index, reference] of candidates.entries()) {
     try {
-      if (options.known !== undefined && (await isCurrent(context, reference, options.known, options.signal))) return options.known
+      if (options.known !== undefined && (await isCurrent(context, reference, options.known.id, options.signal))) return options.known
       return await pullReference(context, reference, options, report)
     } catch (error) {
       if (index === candidates.length - 1 || !isPodlibError(error) || error.kind !== 'not-found') throw error
@@ -100,18 +114,20 @@ async function isCurrent(context: Context, reference: Reference, id: string, sig
   return listImageManifests(context.db, id).some((row) => row.digest === digest || row.indexDigest === digest)
 }
 
-async function pullReference(context: Context, reference: Reference, options: PullFirstOptions, report: Report): Promise<string> {
+async function pullReference(context: Context, reference: Reference, options: PullFirstOptions, report: Report): Promise<PulledImage> {
   const { names, signal } = options
   const own = formatReference(reference)
-  return acquireImage(context, {
+  const given = names?.map((name) => formatReference(parseReference(name, { defaultRegistry: 'localhost' }))) ?? [own]
+  const id = await acquireImage(context, {
     source: await registrySource(context, reference),
     identity: { transport: 'docker', reference },
     signatures: await signatureSources(context, reference),
     platform: platformOption(options, context.platform),
-    names: names?.map((name) => formatReference(parseReference(name, { defaultRegistry: 'localhost' }))) ?? [own],
+    names: given,
     replaceNames: true,
     action: 'pull',
     report: (progress) => report(pullProgress(progress, own)),
     signal,
   })
+  return { id, name: given[0] ?? id }
 }
