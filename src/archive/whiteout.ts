@@ -5,7 +5,7 @@ import { PodlibError } from '../errors/errors.ts'
  *
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#whiteouts
  */
-export const WHITEOUT_PREFIX = '.wh.'
+const WHITEOUT_PREFIX = '.wh.'
 const AUFS_PREFIX = '.wh..wh.'
 const OPAQUE = '.wh..wh..opq'
 

@@ -17,7 +17,7 @@ const PIPE_BYTES = 1 << 20
 const { O_RDONLY, O_WRONLY, O_NONBLOCK } = constants
 
 /** Makes a FIFO at `path`. The job may open it at any time: there is a reader, and until `end` no end of file. */
-export function openDrain(path: string): Drain {
+function openDrain(path: string): Drain {
   mkfifo(path, 0o600)
   const fd = openSync(path, O_RDONLY | O_NONBLOCK)
   let placeholder: number | undefined = openSync(path, O_WRONLY | O_NONBLOCK)

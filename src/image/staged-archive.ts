@@ -18,7 +18,7 @@ export function stagingPath(context: Context, suffix: string): string {
 }
 
 /** Whether a file can be read at any offset as it is; a compressed one cannot. */
-export async function isPlainFile(path: string): Promise<boolean> {
+async function isPlainFile(path: string): Promise<boolean> {
   const file = await open(path, 'r')
   try {
     const { bytesRead, buffer } = await file.read(Buffer.alloc(SNIFF_BYTES), 0, SNIFF_BYTES, 0)

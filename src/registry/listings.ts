@@ -72,7 +72,7 @@ export async function* listReferrers(
 }
 
 /** The tag that stands for the referrers of a digest where there is no API. */
-export function fallbackTag(digest: Digest): string {
+function fallbackTag(digest: Digest): string {
   return `${digestAlgorithm(digest).slice(0, 32)}-${digestHex(digest).slice(0, 64)}`
 }
 
@@ -133,7 +133,7 @@ async function fetchPage(
  *
  * @see https://www.rfc-editor.org/rfc/rfc8288
  */
-export function nextPath(link: string | undefined, base: URL): string | undefined {
+function nextPath(link: string | undefined, base: URL): string | undefined {
   for (const [, target = '', parameters = ''] of (link ?? '').matchAll(/<([^>]*)>((?:\s*;\s*[^,;<]+)*)/g)) {
     if (!/;\s*rel\s*=\s*"?(?:[^";]*\s)?next(?:\s[^";]*)?"?\s*(?:;|$)/i.test(parameters)) continue
     if (!URL.canParse(target, base.href)) return undefined

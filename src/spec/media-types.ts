@@ -21,13 +21,7 @@ export const MEDIA_TYPES = {
   sigstoreBundle: 'application/vnd.dev.sigstore.bundle.v0.3+json',
 } as const
 
-const INDEXES: ReadonlySet<string> = new Set([MEDIA_TYPES.ociIndex, MEDIA_TYPES.dockerList])
 const IMAGE_CONFIGS: ReadonlySet<string> = new Set([MEDIA_TYPES.ociConfig, MEDIA_TYPES.dockerConfig])
-
-/** Whether a manifest of this type lists other manifests. */
-export function isIndexType(mediaType: string): boolean {
-  return INDEXES.has(mediaType)
-}
 
 /** Whether a config descriptor of this type is that of a runnable image, not of an artifact. */
 export function isImageConfigType(mediaType: string): boolean {

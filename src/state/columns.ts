@@ -26,7 +26,7 @@ export interface Table<Row> {
   assignments(patch: Partial<Row>): { readonly sql: string; readonly values: SqlValue[] }
 }
 
-export function columnName(property: string): string {
+function columnName(property: string): string {
   return property.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 }
 

@@ -142,7 +142,7 @@ export function listImageManifests(db: Database, imageId: string): ImageManifest
 }
 
 /** Ids of the containers that were made from an image. */
-export function listContainersOfImage(db: Database, imageId: string): string[] {
+function listContainersOfImage(db: Database, imageId: string): string[] {
   return db.all<{ id: string }>('SELECT id FROM containers WHERE image_id = ?', imageId).map(({ id }) => id)
 }
 

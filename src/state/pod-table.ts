@@ -43,7 +43,7 @@ export function insertPod(db: Database, row: Omit<PodRow, 'generation' | 'removi
   return full
 }
 
-export function getPod(db: Database, id: string): PodRow | undefined {
+function getPod(db: Database, id: string): PodRow | undefined {
   const record = db.get(`SELECT ${table.all} FROM pods WHERE id = ?`, id)
   return record === undefined ? undefined : table.decode(record)
 }

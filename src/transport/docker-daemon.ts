@@ -17,7 +17,7 @@ export interface DaemonImageOptions {
 }
 
 /** The path of the socket that `DOCKER_HOST` names. @throws ERR_TRANSPORT for anything else than a Unix socket */
-export function daemonSocket(dockerHost: string | undefined): string {
+function daemonSocket(dockerHost: string | undefined): string {
   if (!dockerHost) return DEFAULT_SOCKET
   if (dockerHost.startsWith('unix://') && dockerHost.length > 7) return dockerHost.slice(7)
   throw new PodlibError('ERR_TRANSPORT', 'DOCKER_HOST is no Unix socket; only docker daemons of this machine can be read', {

@@ -63,6 +63,11 @@ async function readAccounts({ root }: StorePlace): Promise<Accounts> {
   }
 }
 
+/** What is in the directories for streams of all processes. */
+export function fifos({ runRoot }: Pick<StorePlace, 'runRoot'>): string[] {
+  return list(runRoot, 'io').flatMap((session) => list(session))
+}
+
 /** Deepest first. */
 export function cgroupDirectories({ cgroupParent }: StorePlace): string[] {
   const hierarchies = ['/sys/fs/cgroup', ...list('/sys/fs/cgroup')]

@@ -9,7 +9,7 @@ import { der, extension, signWith, type TestCertificate, type TestKey } from './
  * layouts of cosign 2 and 3, and to make every kind of wrong one.
  */
 
-export const PREDICATE = 'https://sigstore.dev/cosign/sign/v1'
+const PREDICATE = 'https://sigstore.dev/cosign/sign/v1'
 
 const sha256 = (...parts: readonly Uint8Array[]) => parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest()
 

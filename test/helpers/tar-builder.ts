@@ -74,7 +74,7 @@ export function base256(value: bigint, bytes: number): Buffer {
 }
 
 /** The 512 bytes of a header. */
-export function header(block: TarBlock): Buffer {
+function header(block: TarBlock): Buffer {
   const out = Buffer.alloc(512)
   put(out, 0, 100, block.name ?? 'file')
   octal(out, 100, 8, block.mode ?? 0o644)

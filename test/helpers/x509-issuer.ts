@@ -99,7 +99,7 @@ export function makeCertificate(request: CertificateRequest): TestCertificate {
   return { der: bytes, pem: pemOf('CERTIFICATE', bytes), key, subject: request.subject, serial: der(0x02, serial), issuerName }
 }
 
-export function pemOf(label: string, bytes: Buffer): string {
+function pemOf(label: string, bytes: Buffer): string {
   const lines = bytes.toString('base64').replace(/(.{64})(?=.)/g, '$1\n')
   return `-----BEGIN ${label}-----\n${lines}\n-----END ${label}-----\n`
 }

@@ -17,7 +17,6 @@ export interface TimeSpec {
   readonly nsec: number
 }
 
-export const LOCK_SH = 1
 export const LOCK_EX = 2
 export const LOCK_NB = 4
 export const LOCK_UN = 8
