@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs'
 import { arch } from 'node:os'
 import { extname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -139,10 +139,20 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
       exits.close()
       await background.settled()
       await Promise.all([registry.made()?.then((client) => client.close()), host.made()?.then((opened) => opened.close())])
+      removeIfEmpty(paths.io)
       owner.release()
       endIfUnused(paths, db)
       db.close()
     },
+  }
+}
+
+/** Another runtime of this process may still use it. */
+function removeIfEmpty(directory: string): void {
+  try {
+    rmdirSync(directory)
+  } catch (error) {
+    if (errorCode(error) !== 'ENOENT' && errorCode(error) !== 'ENOTEMPTY') throw error
   }
 }
 

@@ -6,6 +6,7 @@ import type { Digest } from '../spec/digest.ts'
 import type { ImageConfig } from '../spec/image.ts'
 import type { ContainerRow, NewContainerRow } from '../state/container-row.ts'
 import { insertContainer } from '../state/container-table.ts'
+import { crashPoint } from '../util/crash-point.ts'
 
 /** The image of a new container: what its row and its config need of it. */
 export interface ContainerImage {
@@ -86,5 +87,6 @@ export async function createContainer(
     },
     { durable: !ephemeral },
   )
+  crashPoint('create: written')
   return { row: created, stored, warnings }
 }

@@ -3,12 +3,14 @@ import { isSameProcess } from '../host/proc.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { assertCanHappen } from '../lifecycle/state-machine.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
+import { crashPoint } from '../util/crash-point.ts'
 
 /** Freezes every process of a running container. */
 export async function pauseContainer(context: Context, id: string, signal?: AbortSignal): Promise<void> {
   const pause = async (session: ContainerSession) => {
     assertCanHappen('paused', session.row)
     await setPaused(context, session, true)
+    crashPoint('pause: frozen')
     await session.apply({ type: 'paused' }, { announce: 'pause' })
   }
   await withContainer(context, id, pause, { signal })
@@ -19,6 +21,7 @@ export async function resumeContainer(context: Context, id: string, signal?: Abo
   const resume = async (session: ContainerSession) => {
     assertCanHappen('resumed', session.row)
     await setPaused(context, session, false)
+    crashPoint('resume: thawed')
     await session.apply({ type: 'resumed' }, { announce: 'unpause' })
   }
   await withContainer(context, id, resume, { signal })

@@ -8,6 +8,7 @@ import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { canHappen } from '../lifecycle/state-machine.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import type { ContainerRow } from '../state/container-row.ts'
+import { crashPoint } from '../util/crash-point.ts'
 import { parseDuration } from '../util/quantity.ts'
 import { cleanupContainer, removeExited } from './cleanup.ts'
 import { type ContainerImage, createContainer } from './create.ts'
@@ -110,6 +111,7 @@ async function startAttached(
   const { row } = session
   // Written before anything is made on the host: whoever finds this row with its owner gone cleans up.
   await session.apply({ type: 'ran-attached', at: Date.now(), bootId: context.bootId }, { announce: 'start' })
+  crashPoint('run: begun')
   const runtime = await context.ociRuntime(stored.ociRuntime)
   const spec = await prepareBundle(context, row, stored)
   mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })

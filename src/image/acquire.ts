@@ -71,7 +71,9 @@ export async function storePlan(context: Context, plan: ImagePlan, request: Stor
     report({ phase: 'commit' })
     crashPoint('pull: layers ready')
     try {
-      return await storeImage(context, { ...plan.complete(stored), names, replaceNames, action })
+      const id = await storeImage(context, { ...plan.complete(stored), names, replaceNames, action })
+      crashPoint('pull: committed')
+      return id
     } catch (error) {
       if (attempt === COMMIT_ATTEMPTS || !isPodlibError(error, 'ERR_LAYER_NOT_FOUND')) throw error
     }

@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { openFeed } from '../host/feed.ts'
@@ -73,6 +74,8 @@ async function fetchLayer(context: Context, layer: PlannedLayer, { report, signa
     progress('ready', staged.blobSize, staged.size)
     return { diffId: staged.diffId, size: staged.size, blob: { digest: staged.blobDigest, size: staged.blobSize } }
   }
+  // Shows the next process, should this one die, that there may be something to sweep.
+  mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })
   const { diffId } = layer
   if (diffId !== undefined) return withLayer(context, diffId, async () => existing() ?? publishStaged(await stage()), signal)
   // Which layer it is shows at the end: there is nothing to wait for before.

@@ -5,6 +5,7 @@ import type { Digest } from '../spec/digest.ts'
 import { deleteImageName, listImageNames } from '../state/image-name-table.ts'
 import { deleteImage, listImageLayers } from '../state/image-table.ts'
 import { deleteLayer, getLayer, listUnusedLayers, updateLayer } from '../state/layer-table.ts'
+import { crashPoint } from '../util/crash-point.ts'
 
 /** @public */
 export interface RemoveImageOptions {
@@ -50,6 +51,7 @@ export async function removeImage(
     },
     { durable: true },
   )
+  crashPoint('remove image: written')
   if (plan.layers === undefined) return { untagged: plan.untagged, removed: false }
   await removeUnusedLayers(context, new Set(plan.layers))
   return { untagged: plan.untagged, removed: true }
@@ -67,7 +69,9 @@ export async function removeUnusedLayers(context: Context, candidates: ReadonlyS
   for (const { diffId, usageBytes } of unused) {
     await withLayer(context, diffId, async () => {
       if (!(await markDeleting(context, diffId))) return
+      crashPoint('remove image: layer marked')
       await storage.removeLayer(diffId)
+      crashPoint('remove image: layer removed')
       await context.db.transaction(() => deleteLayer(context.db, diffId))
       freed += usageBytes
     })

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { readProcess } from '../host/proc.ts'
 
 /** Where things lie in a store. The drawing is in ARCHITECTURE.md. */
 export interface StorePaths {
@@ -13,6 +14,9 @@ export interface StorePaths {
   readonly exits: string
   readonly persist: string
   readonly ociRoot: string
+  /** One directory a process that has the store open and streams to or from its workers. A dead process's shows that it did not close. */
+  readonly sessions: string
+  /** That of this process; not always there. */
   readonly io: string
   readonly cache: string
   readonly bundle: (containerId: string) => string
@@ -21,6 +25,7 @@ export interface StorePaths {
 }
 
 export function storePaths(root: string, runRoot: string): StorePaths {
+  const sessions = join(runRoot, 'io')
   const containerDirectory = (id: string) => join(root, 'containers', id)
   return {
     root,
@@ -32,7 +37,8 @@ export function storePaths(root: string, runRoot: string): StorePaths {
     exits: join(runRoot, 'exits'),
     persist: join(runRoot, 'persist'),
     ociRoot: join(runRoot, 'oci'),
-    io: join(runRoot, 'io'),
+    sessions,
+    io: join(sessions, `${process.pid}-${readProcess(process.pid)?.startTime}`),
     cache: join(root, 'cache'),
     bundle: (id) => join(runRoot, 'bundles', id),
     containerDirectory,

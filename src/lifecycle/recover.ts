@@ -1,6 +1,8 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { isPodlibError } from '../errors/errors.ts'
 import { isSameProcess } from '../host/proc.ts'
+import type { Digest } from '../spec/digest.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { loadUnsettledContainers } from '../state/container-table.ts'
 import { deleteLayer, getLayer, type LayerState, listLayers } from '../state/layer-table.ts'
@@ -41,15 +43,18 @@ function isOrphan(context: Context, { ephemeral, ownerPid, ownerStartTime, bootI
 const PATIENCE = { timeoutMs: 2_000 }
 
 /**
- * Takes away what pulls and removals that were cut short left of layers. Costs a query and a look at an empty directory
- * in a store in order.
+ * Takes away what pulls and removals that were cut short left of layers. Costs a query and a look at two directories in a
+ * store in order.
  */
 export async function recoverLayers(context: Context): Promise<void> {
   if (getMeta(context.db, 'bootId') !== context.bootId) {
     await context.locks.withLock({ kind: 'image', id: 'reboot' }, () => refreshAfterReboot(context))
   }
   await removeLayers(context, 'deleting')
-  if (existsSync(context.paths.staging) && readdirSync(context.paths.staging).length > 0) await (await context.storage()).sweep()
+  const { sessions, staging } = context.paths
+  const crashed = ofDeadProcesses(sessions)
+  if (crashed.length > 0 || ofDeadProcesses(staging).length > 0) await sweepStorage(context)
+  for (const session of crashed) rmSync(session, { recursive: true, force: true })
 }
 
 /** Layers that were never known to be on the disk do not survive a reboot. That it was seen is noted when they are gone. */
@@ -57,11 +62,35 @@ async function refreshAfterReboot(context: Context): Promise<void> {
   const { db, bootId } = context
   const before = getMeta(db, 'bootId')
   if (before === bootId) return
-  if (before !== undefined) await removeLayers(context, 'staging')
+  if (before !== undefined) {
+    await removeLayers(context, 'staging')
+    await sweepStorage(context)
+  }
   await db.transaction(() => {
     setMeta(db, 'bootId', bootId)
     if (before !== undefined) context.events.record({ type: 'system', action: 'refresh', id: '', name: '', attributes: {} })
   })
+}
+
+/** What lies in a directory under the names of processes that are gone. */
+function ofDeadProcesses(directory: string): string[] {
+  if (!existsSync(directory)) return []
+  const dead = readdirSync(directory).filter((name) => {
+    const [pid, startTime] = name.split('-')
+    return !isSameProcess(Number(pid), Number(startTime))
+  })
+  return dead.map((name) => join(directory, name))
+}
+
+/** Removes what was staged by the dead, and layers that were published and got no row. */
+async function sweepStorage(context: Context): Promise<void> {
+  const storage = await context.storage()
+  const unknown = (diffId: Digest) => getLayer(context.db, diffId) === undefined
+  for (const diffId of (await storage.sweep()).filter(unknown)) {
+    await withFreeLayer(context, diffId, async () => {
+      if (unknown(diffId)) await storage.removeLayer(diffId)
+    })
+  }
 }
 
 async function removeLayers(context: Context, state: LayerState): Promise<void> {
@@ -72,8 +101,14 @@ async function removeLayers(context: Context, state: LayerState): Promise<void> 
       await (await context.storage()).removeLayer(diffId)
       await context.db.transaction(() => deleteLayer(context.db, diffId))
     }
-    await context.locks.withLock({ kind: 'layer', id: diffId }, remove, PATIENCE).catch((error: unknown) => {
-      if (!isPodlibError(error, 'ERR_LOCK_TIMEOUT')) throw error
-    })
+    await withFreeLayer(context, diffId, remove)
+  }
+}
+
+async function withFreeLayer(context: Context, diffId: Digest, work: () => Promise<void>): Promise<void> {
+  try {
+    await context.locks.withLock({ kind: 'layer', id: diffId }, work, PATIENCE)
+  } catch (error) {
+    if (!isPodlibError(error, 'ERR_LOCK_TIMEOUT')) throw error
   }
 }

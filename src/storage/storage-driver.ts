@@ -41,8 +41,8 @@ export interface StorageDriver {
   removeContainer(containerId: string): Promise<void>
   /** Writes the tar that a layer was made of, byte for byte. @throws ERR_STORE_CORRUPT */
   writeTar(diffId: Digest, target: TarTarget, signal?: AbortSignal): Promise<WrittenTar>
-  /** Deletes staged layers whose process is gone. */
-  sweep(): Promise<void>
+  /** Deletes staged layers whose process is gone. @returns the layers that are at their place */
+  sweep(): Promise<readonly Digest[]>
 }
 
 /** A blob on its way in. */

@@ -6,6 +6,7 @@ import type { Runtime } from '../../src/index.ts'
 import type { Ability } from '../helpers/abilities.ts'
 import { failure } from '../helpers/registry-world.ts'
 import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
+import { fifos } from '../helpers/runtime-traces.ts'
 import { testNeeding } from '../helpers/test-needing.ts'
 
 const lab = runtimeLab()
@@ -26,8 +27,8 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
     testNeeding(needs, name, async () => {
       await work()
       expect(await runtime.containers.list()).toEqual([])
-      const left = ['run/bundles', 'run/mounts', 'run/io', 'root/containers'].flatMap((path) => safeList(`${store.directory}/${path}`))
-      expect(left).toEqual([])
+      const left = ['run/bundles', 'run/mounts', 'root/containers'].flatMap((path) => safeList(`${store.directory}/${path}`))
+      expect([...left, ...fifos(store)]).toEqual([])
     })
 
   describe.each([

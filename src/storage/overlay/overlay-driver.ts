@@ -5,7 +5,7 @@ import { IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT } from '../../archive/layer-files
 import { errorCode } from '../../errors/errors.ts'
 import type { Host } from '../../host/host.ts'
 import { isSameProcess, readProcess } from '../../host/proc.ts'
-import { type Digest, digestHex } from '../../spec/digest.ts'
+import { type Digest, digestHex, isDigest } from '../../spec/digest.ts'
 import type { StagedLayer, StorageDriver } from '../storage-driver.ts'
 
 /**
@@ -110,14 +110,20 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     },
 
     async sweep() {
-      if (!existsSync(staging)) return
-      const abandoned = readdirSync(staging).filter((name) => {
+      const abandoned = namesIn(staging).filter((name) => {
         const [pid, startTime] = name.split('-')
         return !isSameProcess(Number(pid), Number(startTime))
       })
       if (abandoned.length > 0) await remove(...abandoned.map((name) => join(staging, name)))
+      return namesIn(layers)
+        .map((hex) => `sha${hex.length * 4}:${hex}`)
+        .filter((name) => isDigest(name))
     },
   }
+}
+
+function namesIn(directory: string): string[] {
+  return existsSync(directory) ? readdirSync(directory) : []
 }
 
 /** Top first, down to the first layer that hides all below it. */
