@@ -77,7 +77,7 @@ const SWITCHES = [
 ] as const
 
 /** Why no user namespace can be made, and what to do. @param sysctl value of a switch; undefined where there is none */
-function namespaceAdvice(sysctl: (name: string) => string | undefined): string {
+export function namespaceAdvice(sysctl: (name: string) => string | undefined): string {
   const found = SWITCHES.find(({ name, forbids }) => sysctl(name) === forbids)
   if (found === undefined) return 'the kernel, or the container that this runs in, must allow unprivileged user namespaces'
   return `${found.name} is ${found.forbids}: the administrator can allow user namespaces with "sysctl ${found.name}=${found.allows}"`
