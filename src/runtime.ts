@@ -9,6 +9,7 @@ import { isPodlibError, PodlibError } from './errors/errors.ts'
 import type { PodlibEvent } from './events/event.ts'
 import type { EventQuery } from './events/event-log.ts'
 import { Images } from './image/images.ts'
+import type { PullPolicy } from './image/pull.ts'
 import type { Context } from './lifecycle/context.ts'
 import { recoverLayers } from './lifecycle/recover.ts'
 import { type ResolvedOptions, type RuntimeOptions, resolveOptions } from './options.ts'
@@ -105,7 +106,8 @@ export class Runtime implements AsyncDisposable {
     argv: readonly string[],
     options?: RunOptions<Encoding>,
   ): Promise<RunResult<Encoding>> {
-    return runOnce<Encoding>(this.#context, await this.#imageFor(image, options?.signal), argv, options)
+    const { pull = 'missing', ...rest } = options ?? {}
+    return runOnce<Encoding>(this.#context, await this.#imageFor(image, pull, rest.signal), argv, rest)
   }
 
   /**
@@ -159,14 +161,19 @@ export class Runtime implements AsyncDisposable {
     await this.close()
   }
 
-  async #imageFor(image: string | { readonly id: string }, signal: AbortSignal | undefined) {
+  async #imageFor(image: string | { readonly id: string }, policy: PullPolicy, signal: AbortSignal | undefined) {
+    if (typeof image === 'string' && policy !== 'never' && policy !== 'missing') return this.#pulled(image, policy, signal)
     try {
       return storedImage(this.#context, image)
     } catch (error) {
-      if (typeof image !== 'string' || !isPodlibError(error, 'ERR_IMAGE_NOT_FOUND')) throw error
-      const { id } = await this.images.pull(image, signal && { signal })
-      return storedImage(this.#context, { id })
+      if (typeof image !== 'string' || policy === 'never' || !isPodlibError(error, 'ERR_IMAGE_NOT_FOUND')) throw error
+      return this.#pulled(image, 'always', signal)
     }
+  }
+
+  async #pulled(image: string, policy: PullPolicy, signal: AbortSignal | undefined) {
+    const { id } = await this.images.pull(image, { policy, ...(signal && { signal }) })
+    return storedImage(this.#context, { id })
   }
 }
 

@@ -4,6 +4,7 @@ import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { AttachedProcess } from '../host/attached-process.ts'
 import { cgroupDirectory } from '../host/cgroup.ts'
 import type { RunAttachedOutput } from '../host/jobs/run-attached.ts'
+import type { PullPolicy } from '../image/pull.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { canHappen } from '../lifecycle/state-machine.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
@@ -29,6 +30,8 @@ export interface RunOptions<Encoding extends OutputEncoding = 'utf8'>
    * if this program dies (it is removed all the same when it ends). Without, it is a child of this program. @defaultValue false
    */
   readonly monitor?: boolean
+  /** When a registry is asked for the image. @defaultValue `'missing'` */
+  readonly pull?: PullPolicy
 }
 
 /** What a one-shot container said and how it ended. @public */
@@ -42,7 +45,7 @@ export async function runOnce<Encoding extends OutputEncoding>(
   context: Context,
   image: ContainerImage,
   argv: readonly string[],
-  options: RunOptions<Encoding> = {},
+  options: Omit<RunOptions<Encoding>, 'pull'> = {},
 ): Promise<RunResult<Encoding>> {
   const { input, encoding, maxOutputBytes, timeout, signal, monitor = false, ...create } = options
   signal?.throwIfAborted()

@@ -88,7 +88,7 @@ export class Images {
     }
     return mapOperation(
       lazyOperation(load, ({ phase }) => phase),
-      (id) => new Image(this.#context, id, options?.name ?? id),
+      ({ id, name }) => new Image(this.#context, id, name),
     )
   }
 

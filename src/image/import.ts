@@ -14,6 +14,7 @@ import { type AcquireProgress, storePlan } from './acquire.ts'
 import { completeWithManifest, type ImagePlan, type StoredLayer } from './image-plan.ts'
 import { ioPath } from './io-path.ts'
 import { platformOption } from './platform-option.ts'
+import type { PulledImage } from './pull.ts'
 import { parseImageConfig } from './select-manifest.ts'
 
 /** @public */
@@ -40,26 +41,27 @@ export interface ImportProgress {
   readonly unpackedBytes: number
 }
 
-/** Makes an image of one layer of a root file system, and resolves to its id. */
+/** Makes an image of one layer of a root file system. */
 export function importImage(
   context: Context,
   from: string | AsyncIterable<Uint8Array>,
   options: ImportOptions = {},
-): Operation<string, ImportProgress> {
-  return startOperation<string, ImportProgress>(
+): Operation<PulledImage, ImportProgress> {
+  return startOperation<PulledImage, ImportProgress>(
     async (report) => {
       const { name, signal } = options
       const names = name === undefined ? [] : [formatReference(parseReference(name, { defaultRegistry: 'localhost' }))]
       // Whatever is wrong with the config shows before a gigabyte is unpacked.
       configBytes(context, options, [])
       const plan = importPlan(context, options, (contentSignal) => contentOf(context, from, contentSignal))
-      return storePlan(context, plan, {
+      const id = await storePlan(context, plan, {
         names,
         replaceNames: true,
         report: (progress) => report(importProgress(progress)),
         action: 'import',
         signal,
       })
+      return { id, name: names[0] ?? id }
     },
     ({ phase }) => phase,
   )

@@ -20,6 +20,7 @@ export interface LayerBlob {
 }
 
 /** How a layer is kept in an archive. @public */
+/** How layers are compressed when they are written. @public */
 export type LayerCompression = 'none' | 'gzip' | 'zstd'
 
 /** Compressed at a time. */
