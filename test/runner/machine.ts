@@ -8,7 +8,12 @@ export interface Trace {
   readonly id: string
   /** Everything that is known about it; also what tells whose it is. */
   readonly label: string
+  /** It bears a mark of this very run. */
+  readonly marked?: boolean
 }
+
+/** Who else uses the machine: nobody, others but not podlib, or others who test podlib too. */
+export type Company = 'alone' | 'strangers' | 'testers'
 
 /** What the caller of {@link readMachine} calls its own: a mark in the environment and the directory of temporary files. */
 export interface TestRun {
@@ -47,12 +52,14 @@ export function readMachine(run: TestRun): Trace[] {
   return [...mounts(), ...networkDevices(), ...loopDevices(), ...cgroups(), ...processes, ...locks(processes), ...files(run)]
 }
 
-/** What is there now and was not before. On a machine that others use too, only what bears the marks of this run. */
-export function leftBehind(before: readonly Trace[], after: readonly Trace[], run: TestRun, aloneOnTheMachine: boolean): Trace[] {
+/** What is there now and was not before, as far as it can be of this run. */
+export function leftBehind(before: readonly Trace[], after: readonly Trace[], run: TestRun, company: Company): Trace[] {
   const known = new Set(before.map(key))
-  const ours = ({ kind, label }: Trace) =>
-    kind === 'process' || kind === 'lock' || aloneOnTheMachine || label.includes(run.directory) || /podlib|libpod/.test(label)
-  return after.filter((trace) => !known.has(key(trace)) && ours(trace))
+  const isOurs = ({ kind, label, marked }: Trace): boolean => {
+    if (company === 'alone' || marked || label.includes(run.directory)) return true
+    return company === 'strangers' && (kind === 'process' || kind === 'lock' || /podlib|libpod/.test(label))
+  }
+  return after.filter((trace) => !known.has(key(trace)) && isOurs(trace))
 }
 
 // Made once by `ip netns add` and kept for ever, as iproute2 does.
@@ -107,7 +114,7 @@ function describeProcess(id: string, run: TestRun): Trace | undefined {
   const grouped = /podlib|libpod/.test(read(`/proc/${id}/cgroup`))
   const placed = [argv, ...places].some((text) => text.includes(run.directory))
   if (!marked && !grouped && !placed && !CONTAINER_PROGRAMS.test(name)) return undefined
-  return { kind: 'process', id: `${id} ${afterName[19]}`, label: `${id} ${argv || `[${name}]`}` }
+  return { kind: 'process', id: `${id} ${afterName[19]}`, label: `${id} ${argv || `[${name}]`}`, marked }
 }
 
 /** File locks that processes of the tests hold. */
