@@ -5,7 +5,7 @@ import { writeOciLayout } from './oci-layout.ts'
 import { type TarBlock, tar } from './tar-builder.ts'
 
 /** CAP_NET_RAW in `permitted` and the effective bit, revision 2. @see capabilities(7) */
-export const NET_RAW = Buffer.from('0100000200200000000000000000000000000000', 'hex')
+const NET_RAW = Buffer.from('0100000200200000000000000000000000000000', 'hex')
 export const BINARY_XATTR = Buffer.from([0, 0xff, 0x80, 10])
 
 const OTHERS_DIRECTORY = { type: '5', uid: 1000, gid: 1000, mode: 0o700 }

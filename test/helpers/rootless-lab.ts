@@ -6,7 +6,7 @@ import type { RuntimeOptions } from '../../src/index.ts'
 import { type Ability, lacking } from './abilities.ts'
 import { type DockerRegistry, startDockerRegistry } from './docker-registry.ts'
 import { writeOwnersImage } from './owners-image.ts'
-import { eventually } from './runtime-store.ts'
+import { ACCEPT_ANYTHING, eventually } from './runtime-store.ts'
 import { writeSmallImage } from './small-image.ts'
 import { type UnprivilegedUser, unprivilegedUser } from './unprivileged-user.ts'
 
@@ -76,7 +76,7 @@ function makeLab(user: UnprivilegedUser, registry: string): RootlessLab {
   const runRoot = join(user.runtimeDirectory, 'podlib')
   return {
     user,
-    options: { policy: { default: [{ type: 'insecureAcceptAnything' }] }, registriesConf: '/dev/null', insecureRegistries: [registry] },
+    options: { policy: ACCEPT_ANYTHING, registriesConf: '/dev/null', insecureRegistries: [registry] },
     small: `${registry}/small:latest`,
     owners: `${registry}/owners:latest`,
     runRoot,

@@ -40,16 +40,6 @@ const ACTIONS = {
   pull: async (name: string) => (await runtime().images.pull(name)).id,
   removeImage: async (name: string) => void (await runtime().images.remove(name)),
   run: (image: string, argv: readonly string[], options: RunOptions = {}) => runtime().run(image, argv, options),
-  /** Milliseconds that each of some runs in turn takes. */
-  async timeRuns(image: string, count: number): Promise<number[]> {
-    const times: number[] = []
-    for (let i = 0; i < count; i++) {
-      const begin = performance.now()
-      await runtime().run(image, ['true'])
-      times.push(performance.now() - begin)
-    }
-    return times
-  },
   start: async (spec: ContainerSpec) => (await runtime().containers.run(spec)).id,
   exec: async (id: string, argv: readonly string[], options: ExecOptions = {}) => (await container(id)).exec(argv, options),
   inspect: async (id: string) => (await container(id)).inspect(),
