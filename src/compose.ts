@@ -158,10 +158,13 @@ function removeIfEmpty(directory: string): void {
 
 /** Who closes last and leaves no container behind takes along what the hosts of this store have shared. */
 function endIfUnused({ runRoot }: StorePaths, db: Database): void {
+  const isUsed = () => loadUnsettledContainers(db).some(({ status }) => expectsProcess(status))
+  // Looked at first: who holds the lock alone keeps the exit command of a container that ends just now from its work.
+  if (isUsed() || !existsSync(runRoot)) return
   const alone = tryOwnerLock({ runRoot, flock })
   if (alone === undefined) return
   try {
-    if (!loadUnsettledContainers(db).some(({ status }) => expectsProcess(status))) endSharedHost(runRoot)
+    if (!isUsed()) endSharedHost(runRoot)
   } finally {
     alone.release()
   }
