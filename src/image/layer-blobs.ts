@@ -19,7 +19,6 @@ export interface LayerBlob {
   readonly open: () => AsyncIterable<Buffer>
 }
 
-/** How a layer is kept in an archive. @public */
 /** How layers are compressed when they are written. @public */
 export type LayerCompression = 'none' | 'gzip' | 'zstd'
 
