@@ -69,7 +69,8 @@ export class Container {
   }
 
   /**
-   * Runs one more process in it to its end and collects what it says. A code other than 0 is no error.
+   * Runs one more process in it to its end and collects what it says. A code other than 0 is no error. What it leaves behind in
+   * the background is not waited for (with runc it is: runc waits until nobody holds the streams).
    *
    * @throws ERR_CONTAINER_STATE when it does not run, ERR_OCI_COMMAND_NOT_FOUND, ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE
    */

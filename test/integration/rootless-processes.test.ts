@@ -110,6 +110,8 @@ describe('the namespaces of a store', () => {
       .map(({ pid }) => pid))
       await killed(pid)
     await killed(pause)
+    // The application hears of it in a turn of its event loop.
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
     expect(await session.call('run', lab().small, ['echo', 'again'])).toMatchObject({ stdout: 'again\n' })
     expect(lab().pausePid()).not.toBe(pause)
     expect(workers(session)[0]?.pid).not.toBe(worker?.pid)

@@ -138,13 +138,16 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
     expect((await container.exec(['head', '-c', '10000', '/dev/zero'], { maxOutputBytes: 10_000 })).stdout).toHaveLength(10_000)
   })
 
-  it('does not wait for what a process left behind in the background', async () => {
-    const begin = Date.now()
-    const { stdout } = await container.exec(['sh', '-c', 'sleep 5555 & echo left'])
-    expect(stdout).toBe('left\n')
-    expect(Date.now() - begin).toBeLessThan(2_500)
-    await container.exec(['sh', '-c', 'kill $(pidof sleep | tr " " "\\n" | grep -v "^1$")'])
-  })
+  // runc copies the streams of an exec itself, and waits until everybody has closed them.
+  if (ociRuntime === 'crun') {
+    it('does not wait for what a process left behind in the background', async () => {
+      const begin = Date.now()
+      const { stdout } = await container.exec(['sh', '-c', 'sleep 5555 & echo left'])
+      expect(stdout).toBe('left\n')
+      expect(Date.now() - begin).toBeLessThan(2_500)
+      await container.exec(['sh', '-c', 'kill $(pidof sleep | tr " " "\\n" | grep -v "^1$")'])
+    })
+  }
 
   it('runs many at a time', async () => {
     const results = await Promise.all(
