@@ -218,6 +218,7 @@ describe('a program that dies in the middle of a pull', () => {
 
   it('leaves a store that the same pull completes (killed while a layer came)', () =>
     withRegistry(async (registry, image, store) => {
+      // The config is small enough to come as a whole.
       registry.fault(/blobs/, { stallAfter: 20_000, times: 4 })
       const child = start('runtime-child.ts', 'pull', JSON.stringify({ ...store.options, task: { image } }))
       expect(await child.line()).toBe('open')

@@ -53,10 +53,16 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
         directory: location,
         xattrPrefix: host.facts.overlayXattrs,
       }
-      const { opaqueRoot, hasRootEntry, ...layer } = await host.run('unpack-layer', input, { signal, onProgress })
-      if (opaqueRoot) writeFileSync(join(location, OPAQUE_ROOT), '')
-      if (!hasRootEntry) writeFileSync(join(location, IMPLIED_ROOT), '')
-      return { ...layer, location }
+      try {
+        const { opaqueRoot, hasRootEntry, ...layer } = await host.run('unpack-layer', input, { signal, onProgress })
+        if (opaqueRoot) writeFileSync(join(location, OPAQUE_ROOT), '')
+        if (!hasRootEntry) writeFileSync(join(location, IMPLIED_ROOT), '')
+        return { ...layer, location }
+      } catch (error) {
+        // The job removes what it made, unless its worker was killed.
+        await remove(location)
+        throw error
+      }
     },
 
     async publish(staged: StagedLayer) {

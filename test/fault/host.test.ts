@@ -1,0 +1,250 @@
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect } from '@jest/globals'
+import type { Container, Runtime } from '../../src/index.ts'
+import { openDatabase } from '../../src/state/database.ts'
+import { startFakeRegistry } from '../helpers/fake-registry.ts'
+import { runProgram } from '../helpers/programs.ts'
+import { failure } from '../helpers/registry-world.ts'
+import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
+import { cgroupDirectories, fifos } from '../helpers/runtime-traces.ts'
+import { tar } from '../helpers/tar-builder.ts'
+import { testNeeding } from '../helpers/test-needing.ts'
+
+const lab = runtimeLab()
+const SLEEP = ['sleep', '1000']
+const it = (name: string, work: () => Promise<void>) => testNeeding(RUNTIME_NEEDS, name, work)
+
+/** Workers that this process has started. */
+function workers(): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && read(`/proc/${name}/cmdline`).startsWith('podlib-worker'))
+    .map(Number)
+    .filter((pid) => new RegExp(`\\) [^Z] ${process.pid} `).test(read(`/proc/${pid}/stat`)))
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'latin1')
+  } catch {
+    return ''
+  }
+}
+
+async function killWorkers(): Promise<void> {
+  await eventually(() => expect(workers()).not.toEqual([]))
+  for (const pid of workers()) process.kill(pid, 'SIGKILL')
+  // What is called before this process has noticed fails like what was running.
+  await eventually(() => expect(workers()).toEqual([]))
+  await sleep(50)
+}
+
+/** A `crun` of the store's own: the real one, with something done to its `create`. */
+function disturbedCrun(store: RuntimeStore, create: string): string {
+  const path = join(store.directory, 'crun')
+  writeFileSync(path, `#!/bin/sh\nfor word in "$@"; do [ "$word" = create ] && { ${create}; }; done\nexec crun "$@"\n`)
+  chmodSync(path, 0o755)
+  return path
+}
+
+async function runningFor(runtime: Runtime, spec: { readonly ociRuntime?: string } = {}): Promise<Container> {
+  return runtime.containers.run({ image: SMALL, command: SLEEP, name: 'victim', ...spec })
+}
+
+describe('a worker that is killed', () => {
+  it('in the middle of a pull fails the pull, leaves nothing of it, and the next one succeeds', async () => {
+    const registry = await startFakeRegistry()
+    try {
+      const { layers } = registry.addImage('app', { tag: 'v1', layers: [tar({ name: 'a', content: 'a'.repeat(200_000) })] })
+      registry.fault(new RegExp(layers[0]?.digest ?? ''), { stallAfter: 100_000, times: 1 })
+      const store = await lab.emptyStore({ insecureRegistries: [registry.host] })
+      const runtime = await store.open()
+      const pull = failure(runtime.images.pull(`${registry.host}/app:v1`))
+      await eventually(() => expect(readdirSync(join(store.root, 'staging'))).toHaveLength(1))
+      await killWorkers()
+      expect(await pull).toMatchObject({ code: 'ERR_HOST_WORKER_DIED', kind: 'unavailable' })
+      expect([readdirSync(join(store.root, 'staging')), fifos(store)]).toEqual([[], []])
+      await runtime.images.pull(`${registry.host}/app:v1`)
+      expect(await runtime.images.list()).toHaveLength(1)
+    } finally {
+      await registry.close()
+    }
+  })
+
+  it('in the middle of a start undoes what was made, and the next start succeeds', async () => {
+    const store = await lab.store()
+    const runtime = await store.open({ ociRuntime: disturbedCrun(store, `touch ${store.directory}/begun; sleep 3`) })
+    const container = await runtime.containers.create({ image: SMALL, command: SLEEP })
+    const start = failure(container.start())
+    await eventually(() => expect(existsSync(join(store.directory, 'begun'))).toBe(true))
+    await killWorkers()
+    expect(await start).toMatchObject({ code: 'ERR_HOST_WORKER_DIED' })
+    expect(await container.inspect()).toMatchObject({ status: 'configured' })
+    disturbedCrun(store, 'true')
+    await container.start()
+    expect(await container.inspect()).toMatchObject({ status: 'running' })
+    await container.remove({ force: true })
+    await store.expectNothingLeaked()
+  })
+
+  it('in the middle of a one-shot container removes that all the same', async () => {
+    const store = await lab.store()
+    const runtime = await store.open()
+    const run = failure(runtime.run(SMALL, SLEEP))
+    await eventually(() => expect(cgroupDirectories(store).filter((path) => /podlib-[0-9a-f]{64}$/.test(path))).not.toEqual([]))
+    await killWorkers()
+    expect(await run).toMatchObject({ code: 'ERR_HOST_WORKER_DIED' })
+    expect(await runtime.containers.list()).toEqual([])
+    expect(await runtime.run(SMALL, ['echo', 'again'])).toMatchObject({ stdout: 'again\n' })
+    await store.expectNothingLeaked()
+  })
+
+  it('does not take containers along', async () => {
+    const store = await lab.store()
+    const runtime = await store.open()
+    const container = await runningFor(runtime)
+    await killWorkers()
+    expect(await container.exec(['echo', 'alive'])).toMatchObject({ stdout: 'alive\n' })
+    const waiting = container.wait()
+    await container.stop({ timeoutMs: 0 })
+    expect(await waiting).toMatchObject({ exitCode: 137 })
+  })
+})
+
+describe('a monitor that is killed', () => {
+  for (const when of ['while somebody waits', 'while nobody has the store open']) {
+    it(`leaves its container running, and its end unknown (${when})`, async () => {
+      const store = await lab.store()
+      let runtime = await store.open()
+      let container = await runningFor(runtime)
+      const { pid, monitorPid } = (await container.inspect()) as { pid: number; monitorPid: number }
+      process.kill(monitorPid, 'SIGKILL')
+      expect(await container.exec(['echo', 'alive'])).toMatchObject({ stdout: 'alive\n' })
+      if (when === 'while somebody waits') {
+        const waiting = container.wait()
+        process.kill(pid, 'SIGKILL')
+        expect(await waiting).toEqual({ exitCode: -1, signal: null, oomKilled: false })
+      } else {
+        await runtime.close()
+        process.kill(pid, 'SIGKILL')
+        runtime = await store.open()
+        container = await runtime.containers.get('victim')
+      }
+      await container.stop()
+      expect(await container.inspect()).toMatchObject({ status: 'exited', exitCode: -1, error: expect.stringContaining('monitor') })
+      await container.start()
+      expect(await container.inspect()).toMatchObject({ status: 'running', error: null })
+    })
+  }
+
+  it('while it makes the container fails the start and leaves nothing', async () => {
+    const store = await lab.store()
+    const runtime = await store.open({ ociRuntime: disturbedCrun(store, 'kill -9 $PPID; sleep 0.2') })
+    const container = await runtime.containers.create({ image: SMALL, command: SLEEP })
+    expect(await failure(container.start())).toMatchObject({ code: 'ERR_MONITOR_FAILED' })
+    disturbedCrun(store, 'true')
+    await container.start()
+    await container.remove({ force: true })
+    await store.expectNothingLeaked()
+  })
+})
+
+describe('an OCI runtime that is killed', () => {
+  it('at any moment of creating a container leaves nothing, or the container', async () => {
+    const store = await lab.store()
+    const runtime = await store.open({ ociRuntime: disturbedCrun(store, 'true') })
+    for (const ms of [0, 2, 4, 6, 8, 12, 20]) {
+      disturbedCrun(store, `crun "$@" & sleep 0.0${String(ms).padStart(2, '0')}; kill -9 $!; wait $!; exit $?`)
+      const container = await runtime.containers.create({ image: SMALL, command: SLEEP })
+      await container.start().catch((error: unknown) => expect(error).toMatchObject({ name: 'PodlibError' }))
+      disturbedCrun(store, 'true')
+      await container.start().catch((error: unknown) => expect(error).toMatchObject({ code: 'ERR_CONTAINER_RUNNING' }))
+      expect(await container.inspect()).toMatchObject({ status: 'running' })
+      await container.remove({ force: true })
+    }
+    await store.expectNothingLeaked()
+  })
+})
+
+describe('a host that is started anew', () => {
+  it('has nothing of before: containers are ended, can be started, and what was not on the disk is gone', async () => {
+    const store = await lab.store()
+    let runtime = await store.open()
+    for (const name of ['running', 'paused', 'exited', 'configured', 'ephemeral']) {
+      const container = await runtime.containers.create({ image: SMALL, command: SLEEP, name, ephemeral: name === 'ephemeral' })
+      if (name !== 'configured') await container.start()
+      if (name === 'paused') await container.pause()
+      if (name === 'exited') await container.stop({ timeoutMs: 0 })
+    }
+    const wrote = await (await runtime.containers.get('running')).exec(['sh', '-c', 'echo kept > /kept'])
+    expect(wrote).toMatchObject({ exitCode: 0 })
+    await runtime.close()
+    await startAnew(store)
+
+    runtime = await store.open()
+    const statuses = Object.fromEntries((await runtime.containers.list()).map(({ name, status }) => [name, status]))
+    expect(statuses).toEqual({ running: 'exited', paused: 'exited', exited: 'exited', configured: 'configured' })
+    const events: string[] = []
+    for await (const { action } of runtime.events({ filter: { types: ['system'] } })) events.push(action)
+    expect(events).toEqual(['refresh'])
+    await store.expectNothingLeaked()
+
+    runtime = await store.open()
+    for (const name of ['running', 'paused', 'configured']) await (await runtime.containers.get(name)).start()
+    expect(await (await runtime.containers.get('running')).exec(['cat', '/kept'])).toMatchObject({ stdout: 'kept\n' })
+    await runtime.images.get(SMALL)
+  })
+
+  it('does not trust layers that were never known to be on the disk', async () => {
+    const registry = await startFakeRegistry()
+    try {
+      const layers = ['a', 'b'].map((name) => tar({ name, content: name.repeat(1000) }))
+      const { layers: blobs } = registry.addImage('app', { tag: 'v1', layers })
+      const store = await lab.emptyStore({ insecureRegistries: [registry.host] })
+      const published = () => expect(readdirSync(join(store.root, 'layers'))).toHaveLength(1)
+      // The second layer is refused when the first one is in the store.
+      const refuse = (response: ServerResponse) => void eventually(published).finally(() => response.writeHead(404).end())
+      registry.fault(new RegExp(blobs[1]?.digest ?? ''), { answer: (_, response) => refuse(response) })
+      let runtime = await store.open()
+      expect(await failure(runtime.images.pull(`${registry.host}/app:v1`))).toMatchObject({ code: 'ERR_BLOB_NOT_FOUND' })
+      published()
+      // As a power failure may leave a layer: there, but without its content.
+      for (const layer of readdirSync(join(store.root, 'layers'))) writeFileSync(join(store.root, 'layers', layer, 'fs/a'), '')
+      await runtime.close()
+      await startAnew(store)
+      runtime = await store.open()
+      expect(readdirSync(join(store.root, 'layers'))).toEqual([])
+      registry.fault(/blobs/, {})
+      await runtime.images.pull(`${registry.host}/app:v1`)
+      const [hexOfA = ''] = readdirSync(join(store.root, 'layers')).filter((hex) => existsSync(join(store.root, 'layers', hex, 'fs/a')))
+      expect(readFileSync(join(store.root, 'layers', hexOfA, 'fs/a'), 'latin1')).toBe('a'.repeat(1000))
+    } finally {
+      await registry.close()
+    }
+  })
+})
+
+/** Does to a store that nobody has open what a reboot does: ends processes and mounts, empties the run root, changes the boot id. */
+async function startAnew(store: RuntimeStore): Promise<void> {
+  const cgroups = cgroupDirectories(store)
+  const monitors = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && read(`/proc/${pid}/cmdline`).includes(store.runRoot))
+  for (const pid of monitors) process.kill(Number(pid), 'SIGKILL')
+  for (const path of cgroups) {
+    if (path.includes('freezer') && existsSync(join(path, 'freezer.state'))) writeFileSync(join(path, 'freezer.state'), 'THAWED')
+    for (const pid of read(join(path, 'cgroup.procs')).split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL')
+  }
+  await runProgram('sh', ['-c', `for m in $(grep -o '${store.runRoot}[^ ]*' /proc/self/mounts); do umount "$m"; done`])
+  await eventually(() => {
+    for (const path of cgroups) if (existsSync(path)) rmdirSync(path)
+  })
+  rmSync(store.runRoot, { recursive: true })
+  mkdirSync(store.runRoot)
+  const db = await openDatabase(join(store.root, 'podlib.db'))
+  await db.transaction(() => {
+    db.run("UPDATE meta SET value = 'another' WHERE key = 'bootId'")
+    db.run("UPDATE containers SET boot_id = 'another'")
+  })
+  db.close()
+}
