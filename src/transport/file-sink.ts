@@ -5,11 +5,10 @@ import type { Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { tarPadding } from '../archive/tar-entry.ts'
 import { encodeTarMember, TAR_END_BYTES } from '../archive/tar-writer.ts'
-import { ContentMeter } from '../archive/verified-stream.ts'
 import { errorCode, PodlibError } from '../errors/errors.ts'
 import type { Digest } from '../spec/digest.ts'
 
-/** Bytes of known length to be written as one file. */
+/** Bytes of known length and digest, which whoever gives them has proven, to be written as one file. */
 export interface SinkContent {
   readonly size: number
   readonly digest: Digest
@@ -18,7 +17,7 @@ export interface SinkContent {
 
 /** Where the files of a saved image go: a directory, or a tar that is written from front to back. */
 export interface FileSink {
-  /** Adds a file; one that is there already is left alone. @throws ERR_DIGEST_MISMATCH, ERR_SIZE_MISMATCH */
+  /** Adds a file; one that is there already is left alone. @throws ERR_SIZE_MISMATCH */
   add(name: string, content: SinkContent): Promise<void>
   /** Adds a small file, or replaces it in a directory. */
   write(name: string, bytes: Buffer): Promise<void>
@@ -42,7 +41,7 @@ export function tarSink(output: Writable): FileSink {
       if (names.has(name)) return
       names.add(name)
       await header(name, content.size)
-      for await (const chunk of proven(content, name)) await put(chunk)
+      for await (const chunk of exactly(content, name)) await put(chunk)
       await put(Buffer.alloc(tarPadding(content.size)))
     },
     async write(name, bytes) {
@@ -84,7 +83,7 @@ export function directorySink(directory: string): FileSink {
 async function writeContent(path: string, content: SinkContent, name: string): Promise<void> {
   const file = await open(path, 'wx', 0o644)
   try {
-    for await (const chunk of proven(content, name)) {
+    for await (const chunk of exactly(content, name)) {
       for (let written = 0; written < chunk.length; ) written += (await file.write(chunk, written)).bytesWritten
     }
   } finally {
@@ -92,13 +91,19 @@ async function writeContent(path: string, content: SinkContent, name: string): P
   }
 }
 
-async function* proven({ open: openContent, digest, size }: SinkContent, what: string): AsyncGenerator<Buffer> {
-  const meter = new ContentMeter({ digest, size, what })
+/** The bytes, as many as were announced: what follows in a tar would else be read as content. */
+async function* exactly({ open: openContent, size }: SinkContent, what: string): AsyncGenerator<Buffer> {
+  let count = 0
   for await (const chunk of openContent()) {
-    meter.update(chunk)
+    count += chunk.length
+    if (count > size) break
     yield chunk
   }
-  meter.finish()
+  if (count === size) return
+  throw new PodlibError(
+    'ERR_SIZE_MISMATCH',
+    `${what} has ${count > size ? 'more than ' : ''}${Math.min(count, size)} bytes, expected ${size}`,
+  )
 }
 
 async function isFileOf(path: string, size: number): Promise<boolean> {

@@ -1,5 +1,4 @@
 import { closeSync, constants, createWriteStream, openSync, readdirSync, readSync } from 'node:fs'
-import { PassThrough } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createCompressor } from '../../archive/compression.ts'
 import { LAYER_REASSEMBLY, LAYER_REPLACED, LAYER_TREE } from '../../archive/layer-files.ts'
@@ -39,26 +38,37 @@ const CHUNK_BYTES = 1024 * 1024
  */
 export async function writeLayerTar(input: WriteLayerTarInput, { signal }: Pick<JobContext, 'signal'>): Promise<WrittenLayerTar> {
   const { target, compression, level } = input
-  const blob = new ContentMeter({ digest: undefined, size: undefined, what: 'layer blob' })
   const tar: { diffId?: Digest; size?: number } = {}
+  // One chunk is read while another is written.
+  const options = { highWaterMark: 2 * CHUNK_BYTES }
+  const output =
+    typeof target === 'number' ? createWriteStream('', { fd: target, ...options }) : createWriteStream(target, { mode: 0o600, ...options })
+  const chunks = layerTarChunks(input, tar, signal)
+  const blob = new ContentMeter({ digest: undefined, size: undefined, what: 'layer blob' })
   try {
-    await pipeline(
-      layerTarChunks(input, tar, signal),
-      compression === undefined ? new PassThrough({ highWaterMark: CHUNK_BYTES }) : createCompressor(compression, level),
-      async function* hashBlob(chunks: AsyncIterable<Buffer>) {
-        for await (const chunk of chunks) {
-          blob.update(chunk)
-          yield chunk
-        }
-      },
-      typeof target === 'number' ? createWriteStream('', { fd: target }) : createWriteStream(target, { mode: 0o600 }),
-      { signal },
-    )
+    if (compression === undefined) await pipeline(chunks, output, { signal })
+    else
+      await pipeline(
+        chunks,
+        createCompressor(compression, level),
+        (compressed: AsyncIterable<Buffer>) => metered(compressed, blob),
+        output,
+        { signal },
+      )
   } catch (error) {
     signal.throwIfAborted()
     throw error
   }
-  return { diffId: tar.diffId as Digest, size: tar.size as number, blobDigest: blob.finish(), blobSize: blob.size }
+  const { diffId, size } = tar as { diffId: Digest; size: number }
+  if (compression === undefined) return { diffId, size, blobDigest: diffId, blobSize: size }
+  return { diffId, size, blobDigest: blob.finish(), blobSize: blob.size }
+}
+
+async function* metered(chunks: AsyncIterable<Buffer>, meter: ContentMeter): AsyncGenerator<Buffer> {
+  for await (const chunk of chunks) {
+    meter.update(chunk)
+    yield chunk
+  }
 }
 
 /** The tar in large chunks, hashed; what it turned out to be goes into `tar` once it is proven. */
