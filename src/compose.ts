@@ -96,7 +96,7 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     return known()
   }
   const monitor = once(async () => {
-    const path = options.conmon ?? findProgram('conmon', { candidates: CONMON_CANDIDATES, path: options.env.PATH })
+    const path = findProgram(options.conmon ?? 'conmon', { candidates: CONMON_CANDIDATES, path: options.env.PATH })
     return createConmon({ host: await host(), path, exits: paths.exits, persist: paths.persist, env })
   })
   const exits = createExitWatch({

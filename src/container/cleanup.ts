@@ -1,7 +1,7 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { isPodlibError } from '../errors/errors.ts'
 import { listProcesses, signalProcess } from '../host/proc.ts'
-import type { Context, StoredContainer } from '../lifecycle/context.ts'
+import type { Context } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import { crashPoint } from '../util/crash-point.ts'
 
@@ -11,24 +11,25 @@ import { crashPoint } from '../util/crash-point.ts'
  */
 export async function cleanupContainer(context: Context, session: ContainerSession): Promise<void> {
   if (session.row.status !== 'stopped') return
-  await releaseHost(context, session.row.id, session.stored)
+  await releaseHost(context, session)
   await session.apply({ type: 'cleaned' }, { announce: 'cleanup' })
 }
 
 /** Undoes an init that failed or was interrupted: nothing of it is running in a place that the row knows. */
 export async function undoInit(context: Context, session: ContainerSession): Promise<void> {
   killStragglers(context, session.row.id)
-  await releaseHost(context, session.row.id, session.stored)
+  await releaseHost(context, session)
   await session.patch({ initStep: null })
 }
 
-async function releaseHost(context: Context, id: string, stored: StoredContainer): Promise<void> {
-  const [runtime, monitor, storage] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.monitor(), context.storage()])
+async function releaseHost(context: Context, { row, stored }: ContainerSession): Promise<void> {
+  const { id } = row
+  const [runtime, storage] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.storage()])
   await runtime.delete(id, { force: true })
   crashPoint('cleanup: deleted')
   await storage.unmount(id)
   crashPoint('cleanup: unmounted')
-  await monitor.remove(id)
+  if (!row.attached) (await context.monitor()).remove(id)
   rmSync(context.paths.bundle(id), { recursive: true, force: true })
 }
 

@@ -25,14 +25,18 @@ import { readSeccompProfile } from './seccomp-file.ts'
 export async function initContainer(context: Context, session: ContainerSession): Promise<void> {
   const { row, stored } = session
   const { log } = stored.config
+  // What is not installed is found out before anything is made.
+  const [runtime, monitor, exitCommand] = await Promise.all([
+    context.ociRuntime(stored.ociRuntime),
+    context.monitor(),
+    context.exitCommand(),
+  ])
   await session.patch({ initStep: 'begun', bootId: context.bootId })
   crashPoint('init: begun')
   try {
     const spec = await prepareBundle(context, row, stored)
-    const runtime = await context.ociRuntime(stored.ociRuntime)
     const logPath = context.paths.log(row.id)
     mkdirSync(dirname(logPath), { recursive: true, mode: 0o700 })
-    const monitor = await context.monitor()
     const created = await monitor.create({
       id: row.id,
       name: row.name,
@@ -42,7 +46,7 @@ export async function initContainer(context: Context, session: ContainerSession)
       log: context.logDriver(log.driver).monitorArguments({ path: logPath, maxSize: log.maxSize }),
       terminal: stored.config.process.tty,
       stdin: stored.config.process.stdin,
-      exitCommand: await context.exitCommand(),
+      exitCommand,
     })
     crashPoint('init: created')
     const { pid, monitorPid, pidStartTime = 0, monitorStartTime = 0 } = created

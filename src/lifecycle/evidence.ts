@@ -15,17 +15,21 @@ export async function gatherEvidence(context: Context, row: ContainerRow): Promi
   const sameBoot = row.bootId === context.bootId
   const now = Date.now()
   if (!sameBoot || !expectsProcess(row.status)) return { sameBoot, now, ...NOTHING_EXPECTED }
+  if (row.attached) return { sameBoot, now, exit: undefined, processAlive: ownerAlive(row) }
   const monitor = await context.monitor()
-  const record = () => (row.attached ? undefined : monitor.exitRecord(row.id))
+  const record = () => monitor.exitRecord(row.id)
   const exit = record()
   if (exit) return { sameBoot, now, exit, processAlive: false }
   if (processAlive(row)) return { sameBoot, now, exit: undefined, processAlive: true }
   return { sameBoot, now, exit: await awaitRecord(row, record), processAlive: false }
 }
 
+/** An attached container is its owner's child: while the owner lives, the owner's own verb knows better. */
+function ownerAlive({ ownerPid, ownerStartTime }: ContainerRow): boolean {
+  return ownerPid !== null && isSameProcess(ownerPid, ownerStartTime ?? 0)
+}
+
 function processAlive(row: ContainerRow): boolean {
-  // An attached container is its owner's child: while the owner lives, the owner's own verb knows better.
-  if (row.attached) return row.ownerPid !== null && isSameProcess(row.ownerPid, row.ownerStartTime ?? 0)
   return row.pid !== null && isSameProcess(row.pid, row.pidStartTime ?? 0)
 }
 

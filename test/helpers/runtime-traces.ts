@@ -75,11 +75,12 @@ export function cgroupDirectories({ cgroupParent }: StorePlace): string[] {
   return parents.flatMap((parent) => [...list(parent).filter((path) => existsSync(join(path, 'cgroup.procs'))), parent])
 }
 
-function mounts({ directory }: StorePlace): string[] {
+function mounts({ directory, root }: StorePlace): string[] {
   const targets = read('/proc/self/mounts')
     .split('\n')
     .map((line) => line.split(' ')[1] ?? '')
-  return targets.filter((target) => target.startsWith(`${directory}/`))
+  // A test may have put the store on a file system of its own.
+  return targets.filter((target) => target.startsWith(`${directory}/`) && target !== root)
 }
 
 /** Those that name the store or a cgroup of it, and workers of this process that outlived their runtime. */
