@@ -9,7 +9,7 @@ import { digestOf } from '../../src/spec/digest.ts'
 import { MEDIA_TYPES } from '../../src/spec/media-types.ts'
 import type { FakeRegistry, FakeRegistryOptions, Fault, RecordedRequest } from './fake-registry-types.ts'
 
-export type { AddedImage, FakeRegistry, FakeRegistryOptions, Fault } from './fake-registry-types.ts'
+export type { FakeRegistry, FakeRegistryOptions, Fault } from './fake-registry-types.ts'
 
 interface Stored {
   readonly bytes: Buffer
