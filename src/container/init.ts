@@ -22,7 +22,7 @@ import { readSeccompProfile } from './seccomp-file.ts'
  * What fails half-way is undone at once; what a crash interrupts is undone at the next open, because the row says that
  * init has begun.
  */
-export async function initContainer(context: Context, session: ContainerSession): Promise<void> {
+export async function initContainer(context: Context, session: ContainerSession, signal?: AbortSignal): Promise<void> {
   const { row, stored } = session
   const { log } = stored.config
   // What is not installed is found out before anything is made.
@@ -31,6 +31,7 @@ export async function initContainer(context: Context, session: ContainerSession)
     context.monitor(),
     context.exitCommand(),
   ])
+  signal?.throwIfAborted()
   await session.patch({ initStep: 'begun', bootId: context.bootId })
   crashPoint('init: begun')
   try {
@@ -47,6 +48,7 @@ export async function initContainer(context: Context, session: ContainerSession)
       terminal: stored.config.process.tty,
       stdin: stored.config.process.stdin,
       exitCommand,
+      signal,
     })
     crashPoint('init: created')
     const { pid, monitorPid, pidStartTime = 0, monitorStartTime = 0 } = created

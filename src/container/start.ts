@@ -8,16 +8,16 @@ import { crashPoint } from '../util/crash-point.ts'
 import { cleanupContainer } from './cleanup.ts'
 import { initContainer } from './init.ts'
 
-/** Starts a container, initializing it first where needed. */
+/** Starts a container, initializing it first where needed: that can be aborted, the start itself is too short for it. */
 export async function startContainer(context: Context, id: string, signal?: AbortSignal): Promise<void> {
   await context.exits.start()
-  await withContainer(context, id, (session) => startLocked(context, session), { signal })
+  await withContainer(context, id, (session) => startLocked(context, session, signal), { signal })
 }
 
-async function startLocked(context: Context, session: ContainerSession): Promise<void> {
+async function startLocked(context: Context, session: ContainerSession, signal: AbortSignal | undefined): Promise<void> {
   await cleanupContainer(context, session)
   const wasCreated = session.row.status === 'created'
-  if (canHappen('initialized', session.row.status)) await initContainer(context, session)
+  if (canHappen('initialized', session.row.status)) await initContainer(context, session, signal)
   assertCanHappen('started', session.row)
   const runtime = await context.ociRuntime(session.stored.ociRuntime)
   crashPoint('start: before the runtime')

@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs'
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { beforeAll, describe, expect } from '@jest/globals'
 import { type Container, isPodlibError, type Runtime } from '../../src/index.ts'
 import type { Ability } from '../helpers/abilities.ts'
@@ -194,6 +195,23 @@ describe.each(['crun', 'runc'] as const)('containers with %s', (ociRuntime) => {
     expect(await statusOf(container)).toBe('configured')
     await container.start()
     await container.remove({ force: true })
+  })
+
+  it('undoes a start that is aborted in the middle', async () => {
+    const store = await lab.store()
+    const begun = join(store.directory, 'begun')
+    const path = join(store.directory, ociRuntime)
+    writeFileSync(path, `#!/bin/sh\nfor word in "$@"; do [ "$word" = create ] && { touch ${begun}; sleep 3; }; done\nexec ${ociRuntime} "$@"\n`)
+    chmodSync(path, 0o755)
+    const container = await (await store.open({ ociRuntime: path })).containers.create({ image: SMALL, command: SLEEP })
+    const abort = new AbortController()
+    const reason = new Error('changed my mind')
+    const starting = failure(container.start({ signal: abort.signal }))
+    await eventually(() => expect(existsSync(begun)).toBe(true))
+    abort.abort(reason)
+    expect(await starting).toBe(reason)
+    expect(await statusOf(container)).toBe('configured')
+    await store.expectNothingLeaked()
   })
 
   it('keeps every verb of one container in turn', async () => {
