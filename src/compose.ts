@@ -136,6 +136,8 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     context,
     async close() {
       closing.abort(new PodlibError('ERR_RUNTIME_CLOSED', 'the runtime was closed'))
+      // What ends with the runtime still sees its containers end.
+      await background.settled()
       exits.close()
       await background.settled()
       await Promise.all([registry.made()?.then((client) => client.close()), host.made()?.then((opened) => opened.close())])

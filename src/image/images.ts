@@ -147,9 +147,9 @@ export class Images {
     return tagImage(this.#context, (await this.get(nameOrId)).id, name)
   }
 
-  /** Removes an image, or one of its several names. @throws ERR_IMAGE_IN_USE */
+  /** Removes an image, or one of its several names. @throws ERR_IMAGE_IN_USE, also by id when it has several names */
   async remove(nameOrId: string, options?: RemoveImageOptions): Promise<RemovedImage> {
-    const image = await this.get(nameOrId)
-    return removeImage(this.#context, image.id, image.name, options)
+    const { row, name, named } = findImage(this.#context, nameOrId, this.#context.platform)
+    return removeImage(this.#context, row.id, named ? name : undefined, options)
   }
 }

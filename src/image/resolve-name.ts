@@ -10,6 +10,8 @@ import { findImagesByManifest, findImagesByPrefix, getImage, type ImageRow } fro
 export interface FoundImage {
   readonly row: ImageRow
   readonly name: string
+  /** It was asked for by name, and not by id or digest. */
+  readonly named: boolean
 }
 
 /**
@@ -29,14 +31,14 @@ export function findImage(context: Context, nameOrId: string, platform: Platform
     )
   const row = ids[0] === undefined ? undefined : getImage(context.db, ids[0])
   if (row === undefined) throw notFound(nameOrId)
-  return { row, name: listImageNames(context.db, row.id)[0]?.name ?? row.id }
+  return { row, name: listImageNames(context.db, row.id)[0]?.name ?? row.id, named: false }
 }
 
 function findByName(context: Context, text: string, platform: Platform): FoundImage | undefined {
   for (const name of namesFor(context, text)) {
     const rows = getImageName(context.db, name)
     const fitting = rows.find((row) => platformMatches(platformOf(row), platform)) ?? onlyOne(rows)
-    if (fitting) return { row: getImage(context.db, fitting.imageId) as ImageRow, name }
+    if (fitting) return { row: getImage(context.db, fitting.imageId) as ImageRow, name, named: true }
     if (rows.length > 1)
       throw ambiguous(
         text,

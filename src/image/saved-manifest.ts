@@ -45,7 +45,7 @@ export function imagesToSave(context: Context, namesOrIds: readonly ImageChoice[
 function findHandle(context: Context, { id, name }: { readonly id: string; readonly name: string }): FoundImage {
   const { row } = findImage(context, id, context.platform)
   const full = listImageNames(context.db, id).find((one) => one.name === name || one.name.endsWith(`/${name}`))
-  return { row, name: full?.name ?? id }
+  return { row, name: full?.name ?? id, named: full !== undefined }
 }
 
 /** Whoever asks by id or digest asks for no name. */

@@ -201,7 +201,10 @@ describe.each(['crun', 'runc'] as const)('containers with %s', (ociRuntime) => {
     const store = await lab.store()
     const begun = join(store.directory, 'begun')
     const path = join(store.directory, ociRuntime)
-    writeFileSync(path, `#!/bin/sh\nfor word in "$@"; do [ "$word" = create ] && { touch ${begun}; sleep 3; }; done\nexec ${ociRuntime} "$@"\n`)
+    writeFileSync(
+      path,
+      `#!/bin/sh\nfor word in "$@"; do [ "$word" = create ] && { touch ${begun}; sleep 3; }; done\nexec ${ociRuntime} "$@"\n`,
+    )
     chmodSync(path, 0o755)
     const container = await (await store.open({ ociRuntime: path })).containers.create({ image: SMALL, command: SLEEP })
     const abort = new AbortController()
