@@ -7,7 +7,7 @@
 // any other reason than an ability that this machine really lacks. With CI=true whatever is new counts as left behind;
 // with PODLIB_TEST_SHARED=1, where others test podlib on the same machine, only what bears the marks of this run.
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { missingAbilities } from './helpers/abilities.ts'
 import { cleanUp, removeTemporaryFiles } from './runner/clean-up.ts'
@@ -34,6 +34,8 @@ const patterns = process.argv.slice(2)
 const isCi = process.env.CI === 'true'
 const company = isCi ? 'alone' : process.env.PODLIB_TEST_SHARED === '1' ? 'testers' : 'strangers'
 const run = { environmentMark: `PODLIB_TEST_RUN=${randomBytes(8).toString('hex')}`, directory: mkdtempSync('/tmp/podlib-') }
+// Root of a user namespace that a test makes has to get through to what lies in it.
+chmodSync(run.directory, 0o711)
 
 /** Processes that were told to end may need a moment. */
 async function findLeftovers(before) {
