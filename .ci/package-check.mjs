@@ -14,6 +14,7 @@ function run(program, args, options = {}) {
 const FIRST_USE = `
 import { isPodlibError, PodlibError } from 'podlib'
 if (!isPodlibError(new PodlibError('ERR_INTERNAL', 'x'), 'ERR_INTERNAL')) process.exit(1)
+for (const name of ['podlib/registry', 'podlib/trust']) if (Object.keys(await import(name)).length === 0) process.exit(1)
 console.log('the packed package imports on Node', process.version)
 `
 
