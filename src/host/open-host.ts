@@ -69,8 +69,6 @@ function workerProgram(): string {
 
 /** What helper programs may know of the application's environment. */
 function workerEnv(env: Readonly<Record<string, string>>): Record<string, string> {
-  const kept = ['PATH', 'XDG_RUNTIME_DIR', 'PODLIB_CRASH_AT'].flatMap((name) =>
-    env[name] === undefined ? [] : [[name, env[name]] as const],
-  )
+  const kept = ['PATH', 'XDG_RUNTIME_DIR'].flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]] as const]))
   return Object.fromEntries(kept)
 }

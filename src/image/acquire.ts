@@ -48,7 +48,6 @@ async function acquire(context: Context, request: AcquireRequest): Promise<strin
   await context.trust()
   // 2. the manifest for the platform
   report({ phase: 'manifest' })
-  crashPoint('pull: begun')
   const { manifestDigest, indexDigest, plan } = await describeImage(source, platform, signal)
   // 3. the policy says whether this very manifest may be used
   report({ phase: 'verify' })

@@ -22,9 +22,9 @@ async function dieAt(step: string, store: RuntimeStore, task: string, input: obj
 
 /** Opens the store as the next program does, and sees that nothing is on the host that no row knows of. */
 async function recovered(store: RuntimeStore): Promise<Runtime> {
-  await store.open()
-  await store.expectNothingLeaked()
-  return store.open()
+  const runtime = await store.open()
+  await store.expectNothingUnknown()
+  return runtime
 }
 
 async function prepared(store: RuntimeStore, prepare: (container: Container) => Promise<void>, command = SLEEP): Promise<void> {
@@ -191,16 +191,7 @@ describe('a program that dies in the middle of a pull', () => {
 
   const blobRequests = ({ requests }: FakeRegistry) => requests.filter(({ path }) => path.includes('/blobs/')).length
 
-  for (const step of [
-    'pull: begun',
-    'pull: manifest',
-    'pull: staged',
-    'pull: staged:3',
-    'pull: published',
-    'pull: published:2',
-    'pull: layers ready',
-    'pull: committed',
-  ]) {
+  for (const step of ['pull: manifest', 'pull: staged', 'pull: published:2', 'pull: layers ready', 'pull: committed']) {
     it(`leaves a store that the same pull completes (${step})`, () =>
       withRegistry(async (registry, image, store) => {
         await dieAt(step, store, 'pull', { image })

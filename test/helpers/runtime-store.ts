@@ -24,6 +24,8 @@ export interface RuntimeStore extends StorePlace {
   readonly options: RuntimeOptions
   /** Opens a runtime, which is closed at the latest when the store goes. */
   open(more?: RuntimeOptions): Promise<Runtime>
+  /** Waits until what is on the host is what the rows tell of; what is open stays open. */
+  expectNothingUnknown(): Promise<void>
   /** Closes what is open, and waits until what is left on the host belongs to containers that run. */
   expectNothingLeaked(): Promise<void>
 }
@@ -128,15 +130,33 @@ class OpenStore implements RuntimeStore {
     await eventually(async () => expect(await traces(this)).toEqual([]))
   }
 
+  async expectNothingUnknown(): Promise<void> {
+    await eventually(async () => expect((await traces(this)).filter((trace) => !trace.startsWith('descriptor'))).toEqual([]))
+  }
+
   /** Removes what a test made, looks for what that left, and takes the directory away. */
   async end(): Promise<void> {
     try {
-      const runtime = await this.open().catch(() => undefined)
+      const runtime = await this.#usable()
       for (const { id } of (await runtime?.containers.list()) ?? []) await (await runtime?.containers.get(id))?.remove({ force: true })
       await this.expectNothingLeaked()
     } finally {
       this.#takeAway()
     }
+  }
+
+  /** A runtime that a test left open is as good as a new one. */
+  async #usable(): Promise<Runtime | undefined> {
+    for (const runtime of this.#opened) {
+      if (
+        await runtime.containers.list().then(
+          () => true,
+          () => false,
+        )
+      )
+        return runtime
+    }
+    return this.open().catch(() => undefined)
   }
 
   #takeAway(): void {
