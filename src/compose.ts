@@ -87,7 +87,6 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
   const registriesConf = once(() => loadRegistries(options))
   const registry = unlessClosed(async () => openRegistry(options, await registriesConf()))
   const defaultRuntime = once(async () => findDefaultRuntime(options))
-  const claims = new Set<string>()
 
   const ociRuntime = async (nameOrPath?: string): Promise<OciRuntime> => {
     const path = nameOrPath === undefined ? await defaultRuntime() : findProgram(nameOrPath, { path: options.env.PATH })
@@ -102,9 +101,7 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
   const exits = createExitWatch({
     db,
     monitor,
-    onExit: (id) => {
-      if (!claims.has(id)) background.add(cleanupEnded(context, id).catch(leaveForRecovery))
-    },
+    onExit: (id) => background.add(cleanupEnded(context, id).catch(leaveForRecovery)),
   })
   const context: Context = {
     paths,
@@ -130,7 +127,6 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     owner: { pid: process.pid, startTime: readProcess(process.pid)?.startTime ?? 0 },
     background,
     closing: closing.signal,
-    claims,
   }
   return {
     context,

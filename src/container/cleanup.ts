@@ -1,6 +1,6 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { isPodlibError } from '../errors/errors.ts'
-import { listProcesses, signalProcess } from '../host/proc.ts'
+import { isSameProcess, listProcesses, signalProcess } from '../host/proc.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import { crashPoint } from '../util/crash-point.ts'
@@ -55,11 +55,16 @@ export async function cleanupEnded(context: Context, id: string): Promise<void> 
   try {
     await withContainer(context, id, async (session) => {
       await cleanupContainer(context, session)
-      if (session.row.ephemeral && session.row.status === 'exited') await removeExited(context, session)
+      if (session.row.status === 'exited' && goesByItself(session)) await removeExited(context, session)
     })
   } catch (error) {
     if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
   }
+}
+
+function goesByItself({ row, stored }: ContainerSession): boolean {
+  const { ephemeral, ownerPid, ownerStartTime } = row
+  return ephemeral && !(stored.attended && ownerPid !== null && isSameProcess(ownerPid, ownerStartTime ?? 0))
 }
 
 /** The end of a removal: what it has on disk and in the run directory, then the row. */

@@ -19,8 +19,11 @@ export interface ContainerImage {
 export interface CreateContainerInput {
   readonly image: ContainerImage
   readonly options: CreateContainerOptions
-  /** Runs without a monitor, as a part of this process. */
-  readonly attached?: boolean
+  /**
+   * `attached` runs without a monitor, as a part of this process; `attended` has one, and its end belongs to the verb that
+   * made it. @defaultValue 'monitored'
+   */
+  readonly mode?: 'monitored' | 'attended' | 'attached'
 }
 
 export interface CreatedContainer {
@@ -35,12 +38,12 @@ export interface CreatedContainer {
  */
 export async function createContainer(
   context: Context,
-  { image, options, attached = false }: CreateContainerInput,
+  { image, options, mode = 'monitored' }: CreateContainerInput,
 ): Promise<CreatedContainer> {
   const id = randomBytes(32).toString('hex')
   const { config, warnings } = resolveContainerConfig({ id, options, image: image.config, defaults: context.defaults })
   const { command } = await context.ociRuntime()
-  const stored: StoredContainer = { config, ociRuntime: command.path, layers: image.layers }
+  const stored: StoredContainer = { config, ociRuntime: command.path, layers: image.layers, ...(mode === 'attended' && { attended: true }) }
   const { ephemeral } = config.lifecycle
   const row: NewContainerRow = {
     id,
@@ -70,7 +73,7 @@ export async function createContainer(
     stoppedByUser: false,
     restartCount: 0,
     initStep: null,
-    attached,
+    attached: mode === 'attached',
     network: null,
   }
   const created = await context.db.transaction(

@@ -67,5 +67,8 @@ export async function readAllLogs(
 }
 
 function logDriverOf(context: Context, id: string) {
-  return (getContainerConfig(context.db, id) as StoredContainer).config.log.driver
+  const stored = getContainerConfig(context.db, id) as StoredContainer | undefined
+  if (stored === undefined)
+    throw new PodlibError('ERR_CONTAINER_NOT_FOUND', `container ${id.slice(0, 12)} was removed`, { details: { id } })
+  return stored.config.log.driver
 }

@@ -27,7 +27,8 @@ export interface RunOptions<Encoding extends OutputEncoding = 'utf8'>
     Pick<ExecOptions<Encoding>, 'input' | 'encoding' | 'maxOutputBytes' | 'timeout' | 'signal'> {
   /**
    * Run it under a monitor: it then has a log and an exit record of its own, at the price of some milliseconds, and goes on
-   * if this program dies (it is removed all the same when it ends). Without, it is a child of this program. @defaultValue false
+   * if this program dies, until it ends or the store is next opened; it is removed then. Without, it is a child of this
+   * program. @defaultValue false
    */
   readonly monitor?: boolean
   /** When a registry is asked for the image. @defaultValue `'missing'` */
@@ -59,7 +60,7 @@ export async function runOnce<Encoding extends OutputEncoding>(
   const { row, stored } = await createContainer(context, {
     image,
     options: { ...create, command: argv, ephemeral: true },
-    attached: !monitor,
+    mode: monitor ? 'attended' : 'attached',
   })
   const running = monitor
     ? runMonitored<Encoding>(context, row, { io, ...limits })
@@ -162,7 +163,6 @@ async function runMonitored<Encoding extends OutputEncoding>(
   }
   const limit = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)
   const signals = [signal, limit, context.closing].filter((one) => one !== undefined)
-  context.claims.add(row.id)
   try {
     await startContainer(context, row.id, signal)
     const exit = await waitForExit(context, row.id, AbortSignal.any(signals))
@@ -174,9 +174,7 @@ async function runMonitored<Encoding extends OutputEncoding>(
       throw new PodlibError('ERR_EXEC_TIMEOUT', 'the container did not end within its time limit and was killed')
     throw error
   } finally {
-    await removeContainer(context, row.id, { force: true })
-      .catch(ignoreMissing)
-      .finally(() => context.claims.delete(row.id))
+    await removeContainer(context, row.id, { force: true }).catch(ignoreMissing)
   }
 }
 

@@ -55,8 +55,6 @@ export interface Context {
   readonly background: BackgroundWork
   /** Aborted when the runtime is being closed: what cannot go on without it ends then. */
   readonly closing: AbortSignal
-  /** Containers whose end a running verb attends to itself. */
-  readonly claims: Set<string>
 }
 
 /** Facts about the machine that a bundle is generated from; looked up once a runtime. */
@@ -85,6 +83,8 @@ export interface StoredContainer {
   readonly config: ContainerConfig
   /** Path of the OCI runtime that the container was created for: changing the default must not break it. */
   readonly ociRuntime: string
+  /** The verb that made it reads its log and removes it when it ends: nobody else does while its owner lives. */
+  readonly attended?: true
   /** Layers of its image, bottom first. */
   readonly layers: readonly Digest[]
 }

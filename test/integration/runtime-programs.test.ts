@@ -158,6 +158,17 @@ describe('two programs on one store', () => {
     expect(await container.wait()).toMatchObject({ exitCode: 8 })
   })
 
+  it("leave each other's one-shot containers to whoever runs them", async () => {
+    const store = await lab.store()
+    const [own, other] = [await store.open(), await store.open()]
+    const bystander = await other.containers.run({ image: SMALL, command: ['sleep', '1000'] })
+    bystander.wait().catch(() => {})
+    const results = await Promise.all(Array.from({ length: 8 }, (_, i) => own.run(SMALL, ['sh', '-c', `echo ${i}; exit ${i}`], { monitor: true })))
+    expect(results.map(({ exitCode, stdout }) => [exitCode, stdout])).toEqual(results.map((_, i) => [i, `${i}\n`]))
+    await bystander.remove({ force: true })
+    expect(await own.containers.list()).toEqual([])
+  })
+
   it('do not take what the other is about to start for the remains of a crash', async () => {
     const store = await lab.store()
     const [first] = await Promise.all([
