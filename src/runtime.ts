@@ -11,7 +11,7 @@ import type { EventQuery } from './events/event-log.ts'
 import { Images } from './image/images.ts'
 import type { PullPolicy } from './image/pull.ts'
 import type { Context } from './lifecycle/context.ts'
-import { recoverLayers } from './lifecycle/recover.ts'
+import { recoverStore } from './lifecycle/recover.ts'
 import { type ResolvedOptions, type RuntimeOptions, resolveOptions } from './options.ts'
 import { listContainers } from './state/container-table.ts'
 import { listImages } from './state/image-table.ts'
@@ -86,7 +86,7 @@ export class Runtime implements AsyncDisposable {
     const resolved = resolveOptions(options)
     const composition = await compose(resolved)
     try {
-      await recoverLayers(composition.context)
+      await recoverStore(composition.context)
       await recoverContainers(composition.context)
       return new Runtime(composition, resolved)
     } catch (error) {

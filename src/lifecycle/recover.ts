@@ -8,6 +8,7 @@ import { loadUnsettledContainers } from '../state/container-table.ts'
 import { deleteLayer, getLayer, type LayerState, listLayers } from '../state/layer-table.ts'
 import { getMeta, setMeta } from '../state/meta-table.ts'
 import type { Context } from './context.ts'
+import { endOrphans } from './orphans.ts'
 import { expectsProcess } from './reconcile.ts'
 
 /** Containers that something was cut short for, and what has to be done. */
@@ -43,16 +44,17 @@ function isOrphan(context: Context, { ephemeral, ownerPid, ownerStartTime, bootI
 const PATIENCE = { timeoutMs: 2_000 }
 
 /**
- * Takes away what pulls and removals that were cut short left of layers. Costs a query and a look at two directories in a
- * store in order.
+ * Takes away what programs that were cut short left of layers, streams and processes. Costs a query and a look at two
+ * directories in a store in order.
  */
-export async function recoverLayers(context: Context): Promise<void> {
+export async function recoverStore(context: Context): Promise<void> {
   if (getMeta(context.db, 'bootId') !== context.bootId) {
     await context.locks.withLock({ kind: 'image', id: 'reboot' }, () => refreshAfterReboot(context))
   }
   await removeLayers(context, 'deleting')
   const { sessions, staging } = context.paths
   const crashed = ofDeadProcesses(sessions)
+  if (crashed.length > 0) await endOrphans(context)
   if (crashed.length > 0 || ofDeadProcesses(staging).length > 0) await sweepStorage(context)
   for (const session of crashed) rmSync(session, { recursive: true, force: true })
 }

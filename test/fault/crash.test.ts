@@ -2,7 +2,7 @@ import { describe, expect } from '@jest/globals'
 import type { Container, Runtime } from '../../src/index.ts'
 import { childPrograms } from '../helpers/child-program.ts'
 import { type FakeRegistry, startFakeRegistry } from '../helpers/fake-registry.ts'
-import { RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
+import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
 import { tar } from '../helpers/tar-builder.ts'
 import { testNeeding } from '../helpers/test-needing.ts'
 
@@ -164,6 +164,21 @@ describe('a program that dies', () => {
       expect(await runtime.run(SMALL, ['echo', 'again'])).toMatchObject({ stdout: 'again\n' })
     })
   }
+
+  it('with a process in a container takes that along, with all that it started', async () => {
+    const store = await lab.store()
+    await prepared(store, started)
+    await dieAt('nowhere', store, 'spawnAndDie')
+    const container = await victim(await recovered(store))
+    await eventually(async () => expect((await container.exec(['ps', '-o', 'args'])).stdout).not.toContain('4444'))
+    expect(await container.inspect()).toMatchObject({ status: 'running' })
+  })
+
+  it('in the middle of a one-shot container (running) leaves nothing of it', async () => {
+    const store = await lab.store()
+    await dieAt('nowhere', store, 'runAndDie')
+    expect(await (await recovered(store)).containers.list()).toEqual([])
+  })
 
   for (const step of ['remove image: written', 'remove image: layer marked', 'remove image: layer removed']) {
     it(`in the middle of removing an image (${step}) has removed it, and what is left can be used or pruned`, async () => {

@@ -82,6 +82,18 @@ const TASKS: Readonly<Record<string, Task>> = {
     process.wait().catch(() => {})
     container.wait().catch(() => {})
   },
+  /** Dies with a process in a container, and its workers with it. */
+  async spawnAndDie(runtime, target) {
+    const process = await (await find(runtime, target)).spawn(['sh', '-c', 'echo begun; sleep 4444 & sleep 4444'])
+    await new Promise((resolve) => process.stdout?.once('data', resolve))
+    die()
+  },
+  async runAndDie(runtime, { image }) {
+    void runtime.run(image, ['sh', '-c', 'sleep 5555 & sleep 5555'], { name: 'one-shot' }).catch(() => {})
+    while ((await runtime.containers.find('one-shot')) === undefined) await sleep(10)
+    await sleep(500)
+    die()
+  },
   /** Never ends by itself. */
   async idle() {
     say('idle')
