@@ -93,7 +93,7 @@ problems += report('Left behind in the directory of temporary files:', files)
 problems += report('Tested too little:', patterns.length > 0 ? [] : belowFloor(map, FLOORS))
 const unexplained = report('Skipped without a reason that holds here:', skippedWithoutReason(skipped))
 if (isCi) problems += unexplained
-cleanUp(left)
+cleanUp(left, run)
 removeTemporaryFiles(run.directory)
 
 const passed = unit.passed + host.passed

@@ -15,6 +15,7 @@ export interface ImageServer extends AsyncDisposable {
 }
 
 const REPOSITORY = 'quickstart'
+const MARK = 'X-Registry-Of'
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 /** Makes an image of what this machine has, busybox and Node, and serves it by a real registry below `directory`. */
@@ -73,19 +74,13 @@ async function startRegistry(directory: string): Promise<{ child: ChildProcess; 
   const host = `127.0.0.1:${await freePort()}`
   const config = join(directory, 'registry.yml')
   const storage = join(directory, 'registry')
-  writeFileSync(
-    config,
-    `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${storage}\nhttp:\n  addr: ${host}\n`,
-  )
+  // Every answer says whose registry it is: another program may have taken the port in the meantime.
+  const http = `http:\n  addr: ${host}\n  headers:\n    ${MARK}: ['${directory}']\n`
+  writeFileSync(config, `version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: ${storage}\n${http}`)
   const child = spawn(which('docker-registry'), ['serve', config], { stdio: 'ignore', env: { OTEL_TRACES_EXPORTER: 'none' } })
   for (let attempt = 0; attempt < 200 && child.exitCode === null; attempt++) {
-    if (
-      await fetch(`http://${host}/v2/`).then(
-        ({ ok }) => ok,
-        () => false,
-      )
-    )
-      return { child, host }
+    const answer = await fetch(`http://${host}/v2/`).catch(() => undefined)
+    if (answer?.headers.get(MARK) === directory) return { child, host }
     await sleep(50)
   }
   await stop(child)

@@ -23,6 +23,8 @@ export interface DockerRegistryOptions {
 }
 
 const START_TIMEOUT_MS = 10_000
+/** Header of every answer: another program may have taken the port in the meantime. */
+const MARK = 'X-Registry-Of'
 
 /** Starts `docker-registry` on a free port and waits until it answers. */
 export async function startDockerRegistry(options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
@@ -33,7 +35,7 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
   const storageSection = `storage:\n  filesystem:\n    rootdirectory: ${storage}\n  delete:\n    enabled: true\n`
   await writeFile(
     config,
-    `version: 0.1\nlog:\n  level: error\n${storageSection}http:\n  addr: 127.0.0.1:${port}\n${options.configuration ?? ''}`,
+    `version: 0.1\nlog:\n  level: error\n${storageSection}http:\n  addr: 127.0.0.1:${port}\n  headers:\n    ${MARK}: ['${work}']\n${options.configuration ?? ''}`,
   )
   const child = spawn('docker-registry', ['serve', config], {
     stdio: 'ignore',
@@ -45,7 +47,7 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
   }
   const host = `127.0.0.1:${port}`
   try {
-    await answers(`http://${host}/v2/`, child)
+    await answers(`http://${host}/v2/`, child, work)
   } catch (error) {
     await stop()
     throw error
@@ -62,15 +64,15 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
   return { host, push, [Symbol.asyncDispose]: stop }
 }
 
-async function answers(url: string, child: ChildProcess): Promise<void> {
+async function answers(url: string, child: ChildProcess, mark: string): Promise<void> {
   const deadline = Date.now() + START_TIMEOUT_MS
   while (true) {
     if (child.exitCode !== null) throw new Error(`docker-registry ended with ${child.exitCode}`)
-    const status = await fetch(url).then(
-      (response) => response.status,
-      () => 0,
+    const found = await fetch(url).then(
+      ({ headers }) => headers.get(MARK),
+      () => undefined,
     )
-    if (status === 200 || status === 401) return
+    if (found === mark) return
     if (Date.now() > deadline) throw new Error(`docker-registry does not answer at ${url}`)
     await sleep(20)
   }

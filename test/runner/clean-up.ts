@@ -1,12 +1,14 @@
 import { spawnSync } from 'node:child_process'
 import { rmdirSync, rmSync } from 'node:fs'
-import type { Trace } from './machine.ts'
+import { isCertain, type TestRun, type Trace } from './machine.ts'
 
 /**
- * Takes away what a failed run left: processes by their ids, then mounts (innermost first), loop devices and cgroups. Files
- * stay, they are the evidence. The run has failed by then; this keeps the next one from failing for the same reason.
+ * Takes away what a failed run certainly left: processes by their ids, then mounts (innermost first), loop devices and
+ * cgroups. What might be somebody else's stays, and so do files, which are the evidence. The run has failed by then; this
+ * keeps the next one from failing for the same reason.
  */
-export function cleanUp(left: readonly Trace[]): void {
+export function cleanUp(all: readonly Trace[], run: TestRun): void {
+  const left = all.filter((trace) => isCertain(trace, run))
   const of = (...kinds: Trace['kind'][]) => left.filter(({ kind }) => kinds.includes(kind))
   for (const { id } of of('process')) end(Number(id.split(' ')[0]))
   for (const { label } of of('mount', 'network namespace').reverse()) spawnSync('umount', ['--lazy', label.split(' (')[0] ?? ''])

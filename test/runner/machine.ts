@@ -52,12 +52,17 @@ export function readMachine(run: TestRun): Trace[] {
   return [...mounts(), ...networkDevices(), ...loopDevices(), ...cgroups(), ...processes, ...locks(processes), ...files(run)]
 }
 
+/** Whether it is certain that a trace is of this run. */
+export function isCertain({ label, marked }: Trace, run: TestRun): boolean {
+  return marked === true || label.includes(run.directory)
+}
+
 /** What is there now and was not before, as far as it can be of this run. */
 export function leftBehind(before: readonly Trace[], after: readonly Trace[], run: TestRun, company: Company): Trace[] {
   const known = new Set(before.map(key))
-  const isOurs = ({ kind, label, marked }: Trace): boolean => {
-    if (company === 'alone' || marked || label.includes(run.directory)) return true
-    return company === 'strangers' && (kind === 'process' || kind === 'lock' || /podlib|libpod/.test(label))
+  const isOurs = (trace: Trace): boolean => {
+    if (company === 'alone' || isCertain(trace, run)) return true
+    return company === 'strangers' && (trace.kind === 'process' || trace.kind === 'lock' || /podlib|libpod/.test(trace.label))
   }
   return after.filter((trace) => !known.has(key(trace)) && isOurs(trace))
 }
@@ -114,7 +119,7 @@ function describeProcess(id: string, run: TestRun): Trace | undefined {
   const grouped = /podlib|libpod/.test(read(`/proc/${id}/cgroup`))
   const placed = [argv, ...places].some((text) => text.includes(run.directory))
   if (!marked && !grouped && !placed && !CONTAINER_PROGRAMS.test(name)) return undefined
-  return { kind: 'process', id: `${id} ${afterName[19]}`, label: `${id} ${argv || `[${name}]`}`, marked }
+  return { kind: 'process', id: `${id} ${afterName[19]}`, label: `${id} ${argv || `[${name}]`}`, marked: marked || placed }
 }
 
 /** File locks that processes of the tests hold. */
