@@ -163,7 +163,9 @@ describe('two programs on one store', () => {
     const [own, other] = [await store.open(), await store.open()]
     const bystander = await other.containers.run({ image: SMALL, command: ['sleep', '1000'] })
     bystander.wait().catch(() => {})
-    const results = await Promise.all(Array.from({ length: 8 }, (_, i) => own.run(SMALL, ['sh', '-c', `echo ${i}; exit ${i}`], { monitor: true })))
+    const results = await Promise.all(
+      Array.from({ length: 8 }, (_, i) => own.run(SMALL, ['sh', '-c', `echo ${i}; exit ${i}`], { monitor: true })),
+    )
     expect(results.map(({ exitCode, stdout }) => [exitCode, stdout])).toEqual(results.map((_, i) => [i, `${i}\n`]))
     await bystander.remove({ force: true })
     expect(await own.containers.list()).toEqual([])
