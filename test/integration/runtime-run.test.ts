@@ -86,7 +86,7 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
     })
 
     it(`does not take the container's name twice [${monitor ? 'monitor' : 'attached'}]`, async () => {
-      const first = runtime.run(SMALL, ['sleep', '1'], { monitor, name: 'only-one' })
+      const first = runtime.run(SMALL, ['sleep', '0.4'], { monitor, name: 'only-one' })
       await eventually(async () => expect(await runtime.containers.find('only-one')).toBeDefined())
       expect(await failure(runtime.run(SMALL, ['true'], { monitor, name: 'only-one' }))).toMatchObject({ code: 'ERR_CONTAINER_EXISTS' })
       await first
