@@ -12,7 +12,7 @@ export function drawChart(results: readonly BenchResult[], caption: string): str
   const compared = results.filter(({ peer, podlib }) => peer !== null && podlib <= peer.value)
   const height = compared.length * ROW + 60
   const rows = compared.map((result, index) => drawCase(result, 40 + index * ROW)).join('\n')
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="13">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="system-ui, sans-serif" font-size="13"><title>podlib and its peers, measured in turn</title>
 <rect width="100%" height="100%" fill="#ffffff"/>
 ${text(LEFT, 22, COLORS.text, 'Shorter is better. Each pair was measured in turn on one machine.')}
 ${rows}
