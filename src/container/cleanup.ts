@@ -1,9 +1,11 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { isPodlibError } from '../errors/errors.ts'
 import { isSameProcess, listProcesses, signalProcess } from '../host/proc.ts'
+import { removeCgroup } from '../host/remove-cgroup.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import { crashPoint } from '../util/crash-point.ts'
+import { cgroupPath } from './cgroup-path.ts'
 
 /**
  * The mirror of init: takes away what a container that has ended holds on the host. Every step can be repeated, so an
@@ -24,8 +26,9 @@ export async function undoInit(context: Context, session: ContainerSession): Pro
 
 async function releaseHost(context: Context, { row, stored }: ContainerSession): Promise<void> {
   const { id } = row
-  const [runtime, storage] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.storage()])
+  const [runtime, storage, { cgroups }] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.storage(), context.machine()])
   await runtime.delete(id, { force: true })
+  await removeCgroup(cgroups, cgroupPath(context, stored.config.cgroupParent, id))
   crashPoint('cleanup: deleted')
   await storage.unmount(id)
   crashPoint('cleanup: unmounted')

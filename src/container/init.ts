@@ -12,6 +12,7 @@ import type { RuntimeSpec, SpecHooks } from '../spec/runtime.ts'
 import type { SeccompProfile } from '../spec/seccomp-profile.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { crashPoint } from '../util/crash-point.ts'
+import { cgroupPath } from './cgroup-path.ts'
 import { undoInit } from './cleanup.ts'
 import { hostDeviceNodes } from './device-nodes.ts'
 import { writeContainerFiles } from './files.ts'
@@ -95,10 +96,6 @@ async function matchingHooks(context: Context, { annotations, process, mounts }:
 function seccompProfile(seccomp: string, machine: Machine): { seccompProfile?: SeccompProfile } {
   if (seccomp.startsWith('/')) return { seccompProfile: readSeccompProfile(seccomp) }
   return machine.seccompProfile ? { seccompProfile: machine.seccompProfile } : {}
-}
-
-export function cgroupPath(context: Context, parent: string | null, id: string): string {
-  return `${parent ?? context.defaults.cgroupParent ?? '/podlib'}/podlib-${id}`
 }
 
 /** Who the container runs as. Numbers that need no look-up cost no reading of the image's files. */

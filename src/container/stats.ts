@@ -3,7 +3,7 @@ import { PodlibError } from '../errors/errors.ts'
 import { readCgroupStats } from '../host/cgroup.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
-import { cgroupPath } from './init.ts'
+import { cgroupPath } from './cgroup-path.ts'
 
 /** @public */
 export interface StatsOptions {

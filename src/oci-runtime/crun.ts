@@ -22,11 +22,17 @@ export interface RuntimeOptions {
   readonly env: Readonly<Record<string, string>>
 }
 
+/**
+ * Where crun and runc would make a file to mount themselves on, and leave it when they are killed just then. Nowhere:
+ * they copy themselves to memory instead, where they do not run from a sealed copy already.
+ */
+export const NO_CLONE_FILES = { _LIBCONTAINER_STATEDIR: '/dev/null' }
+
 /** @see https://github.com/containers/crun/blob/main/crun.1.md */
 export function createCrun({ host, path, stateDirectory, cacheDirectory, cgroupManager, env }: RuntimeOptions): OciRuntime {
   const root = join(stateDirectory, 'crun')
   const globalArgs = ['--root', root, `--cgroup-manager=${cgroupManager === 'none' ? 'disabled' : cgroupManager}`]
-  const runtime = createCliRuntime(host, { path, globalArgs, env, sealed: true })
+  const runtime = createCliRuntime(host, { path, globalArgs, env: { ...env, ...NO_CLONE_FILES }, sealed: true })
   const cache = new SeccompCache({ directory: join(cacheDirectory, 'seccomp'), program: path, runtimeRoot: root })
   return {
     ...runtime,

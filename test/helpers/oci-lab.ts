@@ -1,18 +1,22 @@
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import type { AttachedProcess } from '../../src/host/attached-process.ts'
+import { readCgroupLayout } from '../../src/host/cgroup.ts'
 import type { ExitStatus } from '../../src/host/exit-status.ts'
 import type { Host } from '../../src/host/host.ts'
 import { openHost } from '../../src/host/open-host.ts'
 import { findProgram } from '../../src/host/programs.ts'
+import { removeCgroup } from '../../src/host/remove-cgroup.ts'
 import { createConmon } from '../../src/monitor/conmon/conmon.ts'
 import type { Monitor } from '../../src/monitor/monitor.ts'
 import { createCrun } from '../../src/oci-runtime/crun.ts'
 import type { OciRuntime } from '../../src/oci-runtime/oci-runtime.ts'
 import { createRunc } from '../../src/oci-runtime/runc.ts'
 import type { RuntimeSpec, SpecProcess, SpecSeccomp } from '../../src/spec/runtime.ts'
+
+const CGROUP_PARENT = '/podlib-test'
 
 const APPLETS = [
   'sh',
@@ -91,7 +95,7 @@ export class OciLab {
     const bundle = join(this.directory, id)
     mkdirSync(bundle)
     this.#made.push({ id, runtime })
-    return { id, bundle, log: join(bundle, 'log'), cgroup: `/podlib-test/${id}` }
+    return { id, bundle, log: join(bundle, 'log'), cgroup: `${CGROUP_PARENT}/${id}` }
   }
 
   spec(args: readonly string[], change: (spec: RuntimeSpec) => void = () => {}): RuntimeSpec {
@@ -119,7 +123,10 @@ export class OciLab {
     for (const { id, runtime } of this.#made) await runtime.delete(id, { force: true })
     await this.host.close()
     rmSync(this.directory, { recursive: true, force: true })
-    removeCgroups()
+    const layout = readCgroupLayout()
+    // A runtime that was killed half-way leaves its cgroups; by default one is named after the container.
+    for (const { id } of this.#made) for (const path of [`/${id}`, `${CGROUP_PARENT}/${id}`]) await removeCgroup(layout, path)
+    await removeCgroup(layout, CGROUP_PARENT)
   }
 }
 
@@ -130,17 +137,6 @@ function makeRootfs(rootfs: string): void {
   writeFileSync(join(rootfs, 'not-executable'), 'text\n')
   writeFileSync(join(rootfs, 'not-a-program'), 'text\n')
   chmodSync(join(rootfs, 'not-a-program'), 0o755)
-}
-
-/** Runtimes remove a container's own cgroup, not its parents. */
-function removeCgroups(): void {
-  for (const hierarchy of ['.', ...readdirSync('/sys/fs/cgroup')]) {
-    try {
-      rmdirSync(join('/sys/fs/cgroup', hierarchy, 'podlib-test'))
-    } catch {
-      // Not there, or another test's container is still in it.
-    }
-  }
 }
 
 export interface Collected<Exit> {

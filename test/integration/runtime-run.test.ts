@@ -6,11 +6,16 @@ import type { Runtime } from '../../src/index.ts'
 import type { Ability } from '../helpers/abilities.ts'
 import { failure } from '../helpers/registry-world.ts'
 import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
-import { fifos } from '../helpers/runtime-traces.ts'
+import { cgroupDirectories, fifos } from '../helpers/runtime-traces.ts'
 import { testNeeding } from '../helpers/test-needing.ts'
 
 const lab = runtimeLab()
-const EAT_MEMORY = ['sh', '-c', 'head -c 268435456 /dev/zero | tail -c 268435456 > /dev/null; echo $?; exit 9']
+/** The first process offers the others to the kernel, which might else take it as well. */
+const EAT_MEMORY = [
+  'sh',
+  '-c',
+  '(echo 1000 > /proc/self/oom_score_adj; head -c 268435456 /dev/zero | tail -c 268435456 > /dev/null); exit 9',
+]
 
 describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
   const needs: Ability[] = [...RUNTIME_NEEDS, ociRuntime]
@@ -28,7 +33,8 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
       await work()
       expect(await runtime.containers.list()).toEqual([])
       const left = ['run/bundles', 'run/mounts', 'root/containers'].flatMap((path) => safeList(`${store.directory}/${path}`))
-      expect([...left, ...fifos(store)]).toEqual([])
+      const cgroups = cgroupDirectories(store).filter((path) => !path.endsWith(store.cgroupParent))
+      expect([...left, ...fifos(store), ...cgroups]).toEqual([])
     })
 
   describe.each([
@@ -69,6 +75,16 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
       abort.abort(reason)
       await expect(run).rejects.toBe(reason)
       await expect(runtime.run(SMALL, ['true'], { monitor, signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
+    })
+
+    it(`can be aborted at any moment [${monitor ? 'monitor' : 'attached'}]`, async () => {
+      const reason = new Error('never mind')
+      for (let delayMs = 0; delayMs < 60; delayMs += 3) {
+        const abort = new AbortController()
+        const run = runtime.run(SMALL, ['sleep', '1000'], { monitor, signal: abort.signal })
+        setTimeout(() => abort.abort(reason), delayMs)
+        await expect(run).rejects.toBe(reason)
+      }
     })
 
     it(`tells a death for want of memory from others [${monitor ? 'monitor' : 'attached'}]`, async () => {

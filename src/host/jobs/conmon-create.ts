@@ -86,7 +86,7 @@ function startConmon(
     const pid = leaveChild({
       file: conmon,
       argv: [conmon, ...args, ...runtimeArgs],
-      env: { ...env, _OCI_SYNCPIPE: String(reply.write), _OCI_STARTPIPE: String(start.read) },
+      env: { ...runtime.env, ...env, _OCI_SYNCPIPE: String(reply.write), _OCI_STARTPIPE: String(start.read) },
       cwd: bundle,
       stdio: [nothing, nothing, errors],
       inherit: [reply.write, start.read],
