@@ -32,6 +32,7 @@ export function tryOwnerLock({ runRoot, flock }: OwnerLockOptions): FileLock | u
   return tryFileLock({ path: ownerLockPath(runRoot), flock, shared: false })
 }
 
-function ownerLockPath(runRoot: string): string {
+/** Where the lock is, for programs that try it themselves. */
+export function ownerLockPath(runRoot: string): string {
   return join(runRoot, 'owner.lock')
 }
