@@ -88,13 +88,16 @@ export interface WireError {
   readonly message: string
   readonly details?: ErrorDetails
   readonly program?: FailedProgram
+  /** Only of our own kind: nobody knows what a foreign message gives away. */
+  readonly cause?: WireError
 }
 
 /** Flattens anything thrown for another process. */
 export function toWireError(error: unknown): WireError {
   const message = errorMessage(error)
   if (!isPodlibError(error)) return { code: errorCode(error), message }
-  return { code: error.code, message, details: error.details, ...(error.program && { program: error.program }) }
+  const { code, details, program, cause } = error
+  return { code, message, details, ...(program && { program }), ...(isPodlibError(cause) && { cause: toWireError(cause) }) }
 }
 
 /** The error that {@link toWireError} flattened. A foreign code becomes `ERR_INTERNAL` with the code in the details. */
@@ -102,7 +105,8 @@ export function fromWireError(wire: WireError): PodlibError {
   const known = wire.code !== undefined && wire.code in ERROR_KINDS
   const code = known ? (wire.code as PodlibErrorCode) : systemErrorCode(wire.code)
   const details = known ? wire.details : { ...wire.details, systemCode: wire.code }
-  return new PodlibError(code, wire.message, { ...(details && { details }), ...(wire.program && { program: wire.program }) })
+  const cause = wire.cause && fromWireError(wire.cause)
+  return new PodlibError(code, wire.message, { ...(details && { details }), ...(wire.program && { program: wire.program }), cause })
 }
 
 /** The podlib code that a system error means when nothing more is known about it. */

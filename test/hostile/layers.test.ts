@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
@@ -390,6 +391,42 @@ describe('content that is not what was promised', () => {
 
   test('a blob that is too long', async () => {
     await refused(Buffer.concat([blob, blob]), 'ERR_SIZE_MISMATCH', { blob: expected })
+  })
+
+  const flipped = (bytes: Buffer, at: number) =>
+    Buffer.concat([bytes.subarray(0, at), Buffer.from([~(bytes[at] ?? 0) & 0xff]), bytes.subarray(at + 1)])
+  const large = tar(...Array.from({ length: 5 }, (_, index) => ({ name: `f${index}`, content: randomBytes(700_000) })))
+  const packed = { gzip: gzipSync(large), zstd: zstdCompressSync(large), tar: large, small: SMALL_TAR, smallGzip: blob }
+  test.each<[string, Buffer, Buffer, string]>([
+    ['a tar with a damaged header', packed.tar, flipped(packed.tar, 700_000 + 1024 + 3), 'ERR_LAYER_INVALID'],
+    ['a tar with a damaged first header', packed.tar, flipped(packed.tar, 3), 'ERR_LAYER_INVALID'],
+    ['a small tar with a damaged header', packed.small, flipped(packed.small, 3), 'ERR_LAYER_INVALID'],
+    ['gzip that is damaged early', packed.gzip, flipped(packed.gzip, 12), 'ERR_COMPRESSION_INVALID'],
+    ['gzip that is damaged in the middle', packed.gzip, flipped(packed.gzip, packed.gzip.length >> 1), 'ERR_COMPRESSION_INVALID'],
+    ['a small gzip that is damaged', packed.smallGzip, flipped(packed.smallGzip, 15), 'ERR_COMPRESSION_INVALID'],
+    ['gzip that is no gzip any more', packed.gzip, flipped(packed.gzip, 0), 'ERR_LAYER_INVALID'],
+    ['zstd that is damaged', packed.zstd, flipped(packed.zstd, 6), 'ERR_COMPRESSION_INVALID'],
+    ['an error page', packed.small, Buffer.from('<html>'.padEnd(packed.small.length, ' sorry')), 'ERR_LAYER_INVALID'],
+  ])('%s is another blob, and damaged only where the digest is right', async (_, right, wrong, damage) => {
+    const promised = { digest: digestOf(right), size: right.length }
+    const error: unknown = await bench.unpack(wrong, { blob: promised }).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({
+      code: 'ERR_DIGEST_MISMATCH',
+      details: { expected: promised.digest, actual: digestOf(wrong) },
+      cause: { code: damage },
+    })
+    await refused(wrong, damage, { blob: { digest: digestOf(wrong), size: wrong.length } })
+    await refused(wrong, damage)
+    const unnamed = await bench.unpack(wrong, { diffId: digestOf(right) }).catch((reason: unknown) => reason)
+    expect(unnamed).toMatchObject({ code: damage === 'ERR_LAYER_INVALID' ? 'ERR_DIGEST_MISMATCH' : damage })
+    const longer = Buffer.concat([wrong, Buffer.alloc(512)])
+    await refused(longer, 'ERR_SIZE_MISMATCH', { blob: promised })
+  })
+
+  test('what is too large or not supported is not read to its end', async () => {
+    const promised = { digest: other, size: 1 << 20 }
+    await refused(tarMember({ name: 'x', size: base256(1n << 40n, 12), magic: GNU }), 'ERR_LAYER_TOO_LARGE', { blob: promised })
+    await refused(Buffer.from('fd377a585a000004e6d6b446', 'hex'), 'ERR_COMPRESSION_UNSUPPORTED', { blob: promised })
   })
 })
 

@@ -75,6 +75,8 @@ describe('a pull from a registry that misbehaves', () => {
     ['lets nobody at the blobs', 'blobs', { status: 403 }, 'ERR_REGISTRY_DENIED'],
     ['breaks at the blobs', 'blobs', { status: 500, headers: NOW }, 'ERR_REGISTRY_SERVER'],
     ['changes a bit of a blob', 'blobs', { body: OTHER_CONTENT }, 'ERR_DIGEST_MISMATCH'],
+    ['sends a damaged blob', 'blobs', { corrupt: true }, 'ERR_DIGEST_MISMATCH'],
+    ['sends an error page of the right size', 'blobs', { body: Buffer.alloc(GOOD.length, '<html>') }, 'ERR_DIGEST_MISMATCH'],
     ['sends too little of a blob', 'blobs', { truncateAfter: 100 }, 'ERR_SIZE_MISMATCH'],
     ['sends more than the blob', 'blobs', { endless: true }, 'ERR_SIZE_MISMATCH'],
   ]

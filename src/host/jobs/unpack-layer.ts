@@ -13,6 +13,7 @@ import { removeTree } from './remove-tree.ts'
 import { EarlySync } from './unpack/early-sync.ts'
 import { type LayerLimits, LayerSink, type UnpackedTree } from './unpack/layer-sink.ts'
 import { closeSource, openSource, type SourceRange } from './unpack/source.ts'
+import { wrongOrDamaged } from './unpack/wrong-or-damaged.ts'
 
 export interface UnpackLayerInput {
   /** A file, or a FIFO that another process writes the blob into. */
@@ -124,7 +125,7 @@ async function unpackInto(
   const progress = throttled(() => context.report({ bytes: blob.size, unpackedBytes: reader.offset, entries: sink.entries }))
   const result: { blobDigest?: Digest } = {}
   async function* hashedBlob(): AsyncGenerator<Buffer> {
-    for await (const chunk of source as AsyncIterable<Buffer>) {
+    for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       blob.update(chunk)
       yield chunk
       releaseChunk(chunk)
@@ -132,32 +133,34 @@ async function unpackInto(
     // Here, so that a short or wrong blob is called that and not a damaged compression.
     result.blobDigest = blob.finish()
   }
-  for await (const chunk of decompressed(hashedBlob(), signal)) {
-    tar.update(chunk)
-    applying(sink, reader, () => reader.push(chunk))
-    releaseChunk(chunk)
-    sync.reached(reader.offset)
-    progress()
+  const hashed = hashedBlob()
+  const head = await firstBytes(hashed)
+  const isPlain = detectCompression(head) === 'none'
+  const content = startingWith(head, hashed)
+  try {
+    // A chunk is good until the next one is asked for.
+    for await (const chunk of isPlain ? content : decompressedChunks(content, signal)) {
+      tar.update(chunk)
+      applying(sink, reader, () => reader.push(chunk))
+      releaseChunk(chunk)
+      sync.reached(reader.offset)
+      progress()
+    }
+  } catch (error) {
+    await hashed.return(undefined)
+    throw await wrongOrDamaged(error, { source, meter: input.blob ? blob : isPlain && input.diffId ? tar : undefined })
   }
-  reader.end()
+  // Before the end of the tar is looked at: a wrong tar is mostly an incomplete one too.
   const diffId = await tar.finished()
+  reader.end()
   const tree = applying(sink, reader, () => sink.finish(reader.offset, diffId))
   progress(true)
   return { blobDigest: result.blobDigest as Digest, blobSize: blob.size, diffId, size: reader.offset, ...tree }
 }
 
-/** The tar in a blob. A chunk is good until the next one is asked for. */
-async function* decompressed(blob: AsyncGenerator<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
-  const head = await firstBytes(blob)
-  async function* whole(): AsyncGenerator<Buffer> {
-    yield head
-    yield* blob
-  }
-  if (detectCompression(head) === 'none') {
-    yield* whole()
-    return
-  }
-  yield* decompressedChunks(whole(), signal)
+async function* startingWith(head: Buffer, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  yield head
+  yield* rest
 }
 
 async function firstBytes(blob: AsyncGenerator<Buffer>): Promise<Buffer> {
