@@ -103,7 +103,7 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     exits,
     defaults: defaultsOf(options),
     bootId: readBootId(),
-    exitCommand: once(async () => exitCommand(paths, options.env.PATH)),
+    exitCommand: once(async () => exitCommand({ runRoot: paths.runRoot, path: options.env.PATH, open: containerOptions(options) })),
     owner: { pid: process.pid, startTime: readProcess(process.pid)?.startTime ?? 0 },
     background,
     closing: closing.signal,
@@ -169,6 +169,12 @@ function findDefaultRuntime({ ociRuntime, env }: ResolvedOptions): string {
 
 function defaultsOf({ network, logDriver, cgroupParent }: ResolvedOptions): ConfigDefaults {
   return { ...CONFIG_DEFAULTS, network, logDriver, cgroupParent, cgroupNamespace: 'private', imageVolumes: 'ignore' }
+}
+
+/** What of the options the end of a container depends on, for whoever sees to it in place of this program. */
+function containerOptions(options: ResolvedOptions): Partial<ResolvedOptions> {
+  const { root, runRoot, ociRuntime, conmon, network, logDriver, hooksDirectories, cgroupParent } = options
+  return { root, runRoot, ociRuntime, conmon, network, logDriver, hooksDirectories, cgroupParent }
 }
 
 /** All that helper programs get of the environment. */

@@ -1,8 +1,12 @@
 import { execFile } from 'node:child_process'
+import { chmodSync, copyFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect } from '@jest/globals'
+import { findProgram } from '../../src/host/programs.ts'
 import { childPrograms } from '../helpers/child-program.ts'
 import { startFakeRegistry } from '../helpers/fake-registry.ts'
+import { outputOf } from '../helpers/programs.ts'
 import { failure } from '../helpers/registry-world.ts'
 import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
 import { tar } from '../helpers/tar-builder.ts'
@@ -80,6 +84,25 @@ describe('a program that uses podlib', () => {
       const runtime = await store.open()
       const container = await runtime.containers.get('shared')
       expect(await container.inspect()).toMatchObject({ status: 'exited', exitCode: 6 })
+      await runtime.close()
+    })
+  })
+
+  it('leaves them to an exit command that knows where its own conmon is', async () => {
+    const store = await lab.store()
+    const conmon = join(store.directory, 'our-conmon')
+    copyFileSync(findProgram('conmon'), conmon)
+    chmodSync(conmon, 0o755)
+    const task = { image: SMALL, command: ['sh', '-c', 'sleep 0.5; exit 6'], name: 'shared' }
+    // In a mount namespace where no conmon is in any of the usual places.
+    const hidden = ['-m', 'sh', '-c', 'mount --bind /dev/null "$0" && exec "$@"', findProgram('conmon')]
+    const child = [process.execPath, '--no-warnings', 'test/helpers/runtime-child.ts', 'startAnew']
+    const said = await outputOf('unshare', [...hidden, ...child, JSON.stringify({ ...store.options, conmon, task })])
+    expect(said).toContain('closed')
+    await store.expectNothingLeaked()
+    await eventually(async () => {
+      const runtime = await store.open()
+      expect(await (await runtime.containers.get('shared')).inspect()).toMatchObject({ status: 'exited', exitCode: 6 })
       await runtime.close()
     })
   })
