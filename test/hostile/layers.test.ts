@@ -5,9 +5,10 @@ import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { mount, umount2 } from '../../src/host/sys/libc.ts'
 import { digestOf } from '../../src/spec/digest.ts'
-import { LayerBench, treeFacts, treeNames } from '../helpers/layers.ts'
+import { LayerBench } from '../helpers/layers.ts'
 import { EMPTY_DOCKER_LAYER, ODD_COMPRESSIONS, ODD_LAYERS, SMALL_TAR } from '../helpers/odd-layers.ts'
 import { base256, GNU, paxMember, paxRecord, type TarBlock, tar, tarMember } from '../helpers/tar-builder.ts'
+import { treeFacts, treeNames } from '../helpers/tree-listing.ts'
 
 let bench: LayerBench
 let outside: string

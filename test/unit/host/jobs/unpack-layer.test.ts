@@ -18,9 +18,10 @@ import { readImpliedDirectories } from '../../../../src/archive/layer-files.ts'
 import { unpackLayer } from '../../../../src/host/jobs/unpack-layer.ts'
 import { lgetxattr, llistxattr, mount, umount2 } from '../../../../src/host/sys/libc.ts'
 import { digestOf } from '../../../../src/spec/digest.ts'
-import { LayerBench, treeFacts, treeNames } from '../../../helpers/layers.ts'
+import { LayerBench } from '../../../helpers/layers.ts'
 import { ODD_LAYERS, SMALL_TAR } from '../../../helpers/odd-layers.ts'
 import { type TarBlock, tar } from '../../../helpers/tar-builder.ts'
+import { treeFacts, treeNames } from '../../../helpers/tree-listing.ts'
 
 let bench: LayerBench
 beforeAll(() => {

@@ -15,7 +15,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { lsetxattr, makedev, mknod, utimensat } from '../../../../src/host/sys/libc.ts'
-import { LayerBench, treeFacts } from '../../../helpers/layers.ts'
+import { LayerBench } from '../../../helpers/layers.ts'
+import { treeFacts } from '../../../helpers/tree-listing.ts'
 
 let bench: LayerBench
 beforeAll(() => {
