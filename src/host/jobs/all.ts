@@ -1,5 +1,6 @@
 import { conmonCreate } from './conmon-create.ts'
 import { describeHost } from './describe-host.ts'
+import { diffLayers } from './diff-layers.ts'
 import { endAttached } from './end-attached.ts'
 import { execAttached } from './exec-attached.ts'
 import { writeLayerTar } from './layer-tar.ts'
@@ -9,6 +10,7 @@ import { removeTree } from './remove-tree.ts'
 import { runAttached } from './run-attached.ts'
 import { runProgram } from './run-program.ts'
 import { sealLayers } from './seal-layers.ts'
+import { streamProgram } from './stream-program.ts'
 import { treeTar } from './tree-tar.ts'
 import { unmount } from './unmount.ts'
 import { unpackLayer } from './unpack-layer.ts'
@@ -17,6 +19,7 @@ import { unpackLayer } from './unpack-layer.ts'
 export const JOBS = {
   'conmon-create': conmonCreate,
   'describe-host': describeHost,
+  'diff-layers': diffLayers,
   'end-attached': endAttached,
   'exec-attached': execAttached,
   'layer-tar': writeLayerTar,
@@ -26,6 +29,7 @@ export const JOBS = {
   'run-attached': runAttached,
   'run-program': runProgram,
   'seal-layers': sealLayers,
+  'stream-program': streamProgram,
   'tree-tar': treeTar,
   unmount,
   'unpack-layer': unpackLayer,
