@@ -8,6 +8,7 @@ import { type RunOptions, type RunResult, runOnce } from './container/run.ts'
 import { isPodlibError, PodlibError } from './errors/errors.ts'
 import type { PodlibEvent } from './events/event.ts'
 import type { EventQuery } from './events/event-log.ts'
+import { ImageTrust } from './image/image-trust.ts'
 import { Images } from './image/images.ts'
 import type { PullPolicy } from './image/pull.ts'
 import type { Context } from './lifecycle/context.ts'
@@ -58,6 +59,8 @@ export class Runtime implements AsyncDisposable {
   readonly images: Images
   /** The containers of the store. */
   readonly containers: Containers
+  /** Which images may come into the store. */
+  readonly trust: ImageTrust
   readonly #context: Context
   readonly #options: ResolvedOptions
   readonly #composition: Composition
@@ -69,6 +72,7 @@ export class Runtime implements AsyncDisposable {
     this.#options = options
     this.images = new Images(composition.context)
     this.containers = new Containers(composition.context)
+    this.trust = new ImageTrust(composition.context)
   }
 
   /**

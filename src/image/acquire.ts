@@ -8,6 +8,7 @@ import type { SignatureSources } from '../trust/sources.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { fetchLayers, type LayerProgress } from './fetch-layers.ts'
 import { describeImage, type ImagePlan } from './image-plan.ts'
+import type { KeptOrigin } from './kept-signatures.ts'
 import { assertNamesFree, storeImage } from './store-image.ts'
 import { verifyImage } from './verify.ts'
 
@@ -52,25 +53,26 @@ async function acquire(context: Context, request: AcquireRequest): Promise<strin
   // 3. the policy says whether this very manifest may be used
   report({ phase: 'verify' })
   crashPoint('pull: manifest')
-  await verifyImage(context, { identity, manifestDigest, indexDigest, sources: signatures, signal })
+  const origin = await verifyImage(context, { identity, manifestDigest, indexDigest, sources: signatures, signal })
   // 4. the config, small and checked, 5. the layers that are missing, and 6. the image
-  return storePlan(context, await plan(signal), request)
+  return storePlan(context, await plan(signal), { ...request, origin })
 }
 
 type StorePlanRequest = Pick<AcquireRequest, 'names' | 'replaceNames' | 'report' | 'signal'> & {
   readonly action: AcquireRequest['action'] | 'import'
+  readonly origin: KeptOrigin
 }
 
 /** Fetches the layers of a plan and stores the image. */
 export async function storePlan(context: Context, plan: ImagePlan, request: StorePlanRequest): Promise<string> {
-  const { names, replaceNames, report, action, signal } = request
+  const { names, replaceNames, report, action, origin, signal } = request
   if (plan.configDigest && !replaceNames) assertNamesFree(context, names, digestHex(plan.configDigest))
   for (let attempt = 1; ; attempt++) {
     const stored = await fetchLayers(context, { layers: plan.layers, report, signal })
     report({ phase: 'commit' })
     crashPoint('pull: layers ready')
     try {
-      const id = await storeImage(context, { ...plan.complete(stored), names, replaceNames, action })
+      const id = await storeImage(context, { ...plan.complete(stored), names, replaceNames, action, origin })
       crashPoint('pull: committed')
       return id
     } catch (error) {

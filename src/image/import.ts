@@ -4,7 +4,7 @@ import { Readable } from 'node:stream'
 import { errorCode, PodlibError } from '../errors/errors.ts'
 import { drainJob } from '../host/drain.ts'
 import type { Context } from '../lifecycle/context.ts'
-import type { Digest } from '../spec/digest.ts'
+import { type Digest, digestOf } from '../spec/digest.ts'
 import type { ImageRunConfig } from '../spec/image.ts'
 import type { Platform } from '../spec/platform.ts'
 import { formatReference, parseReference } from '../spec/reference.ts'
@@ -16,6 +16,7 @@ import { ioPath } from './io-path.ts'
 import { platformOption } from './platform-option.ts'
 import type { PulledImage } from './pull.ts'
 import { parseImageConfig } from './select-manifest.ts'
+import { verifyImage } from './verify.ts'
 
 /** @public */
 export interface ImportOptions {
@@ -41,7 +42,10 @@ export interface ImportProgress {
   readonly unpackedBytes: number
 }
 
-/** Makes an image of one layer of a root file system. */
+/**
+ * Makes an image of one layer of a root file system. The policy is asked first, as podman does: about the transport
+ * `tarball`, whatever form the root file system has.
+ */
 export function importImage(
   context: Context,
   from: string | AsyncIterable<Uint8Array>,
@@ -52,13 +56,22 @@ export function importImage(
       const { name, signal } = options
       const names = name === undefined ? [] : [formatReference(parseReference(name, { defaultRegistry: 'localhost' }))]
       // Whatever is wrong with the config shows before a gigabyte is unpacked.
-      configBytes(context, options, [])
+      const draft = configBytes(context, options, [])
+      const origin = await verifyImage(context, {
+        identity: { transport: 'tarball', path: typeof from === 'string' ? resolve(from) : '-' },
+        // Nothing can be signed here: whatever digest is given, only a policy that asks for no signature lets it pass.
+        manifestDigest: digestOf(draft),
+        indexDigest: undefined,
+        sources: {},
+        signal,
+      })
       const plan = importPlan(context, options, (contentSignal) => contentOf(context, from, contentSignal))
       const id = await storePlan(context, plan, {
         names,
         replaceNames: true,
         report: (progress) => report(importProgress(progress)),
         action: 'import',
+        origin,
         signal,
       })
       return { id, name: names[0] ?? id }

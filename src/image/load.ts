@@ -2,7 +2,9 @@ import { PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Platform } from '../spec/platform.ts'
 import { formatReference, parseReference } from '../spec/reference.ts'
+import type { ImageSource } from '../transport/image-source.ts'
 import { parseTransport } from '../transport/parse-transport.ts'
+import type { SignatureSources } from '../trust/sources.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
 import { acquireImage } from './acquire.ts'
 import { type ImagePlace, type OpenedImage, withImages } from './open-location.ts'
@@ -61,11 +63,10 @@ export async function loadPlace(context: Context, place: ImagePlace, options: Lo
     for (const { source, identity } of images) {
       const given = names?.map((name) => formatReference(parseReference(name, { defaultRegistry: 'localhost' }))) ?? source.names
       const reference = given[0] ?? describePlace(place)
-      const signatures = 'signatures' in source && source.signatures ? { signatures: source.signatures.bind(source) } : {}
       const id = await acquireImage(context, {
         source,
         identity,
-        signatures,
+        signatures: signaturesBeside(source),
         platform,
         names: given,
         replaceNames: names !== undefined || options.replaceNames === true,
@@ -78,6 +79,11 @@ export async function loadPlace(context: Context, place: ImagePlace, options: Lo
     return loaded
   }
   return withImages(context, place, { dockerHost: context.dockerHost, signal, use })
+}
+
+/** Signatures that lie in files beside an image. */
+export function signaturesBeside(source: ImageSource): SignatureSources {
+  return 'signatures' in source && source.signatures ? { signatures: source.signatures.bind(source) } : {}
 }
 
 function placeOf(from: string | AsyncIterable<Uint8Array>): ImagePlace {
@@ -99,7 +105,8 @@ function describePlace(place: ImagePlace): string {
   return place.transport ? `${place.transport}:${place.path}` : place.path
 }
 
-function notOne(place: ImagePlace, count: number): PodlibError {
+/** The error for a place that must have one image. */
+export function notOne(place: ImagePlace, count: number): PodlibError {
   const code = count === 0 ? 'ERR_IMAGE_NOT_FOUND' : 'ERR_IMAGE_AMBIGUOUS'
   return new PodlibError(code, `${describePlace(place)} has ${count} images: one is wanted, say which`, { details: { count } })
 }

@@ -85,13 +85,23 @@ interface PullFirstOptions extends Omit<PullOptions, 'policy'> {
   readonly known: PulledImage | undefined
 }
 
-/** A short name can mean several images: the first that exists is it. */
 async function pullFirst(context: Context, name: string, options: PullFirstOptions, report: Report): Promise<PulledImage> {
+  return firstThatExists(context, name, async (reference) => {
+    if (options.known !== undefined && (await isCurrent(context, reference, options.known.id, options.signal))) return options.known
+    return pullReference(context, reference, options, report)
+  })
+}
+
+/** A short name can mean several images: the first that exists is it. */
+export async function firstThatExists<Result>(
+  context: Context,
+  name: string,
+  use: (reference: Reference) => Promise<Result>,
+): Promise<Result> {
   const candidates = await candidatesFor(context, name)
   for (const [index, reference] of candidates.entries()) {
     try {
-      if (options.known !== undefined && (await isCurrent(context, reference, options.known.id, options.signal))) return options.known
-      return await pullReference(context, reference, options, report)
+      return await use(reference)
     } catch (error) {
       if (index === candidates.length - 1 || !isPodlibError(error) || error.kind !== 'not-found') throw error
     }

@@ -54,6 +54,11 @@ export interface SavedImageInfo {
   readonly names: readonly string[]
   /** Of the manifest in the archive. A docker-archive has none. */
   readonly manifestDigest: Digest | undefined
+  /**
+   * Signatures saved with it. Only `dir` has a place for them, and only if the manifest is the one that they are of: that of
+   * an image whose layers came compressed is not, as they are saved otherwise.
+   */
+  readonly signatures: number
 }
 
 type Report = (progress: SaveProgress) => void
@@ -154,10 +159,11 @@ async function saving(
     const saved = images.map((image) => savedImage(image, reported, format))
     await write(saved)
     await recordEvents(context, images)
-    return saved.map(({ names: given, manifest }, position) => ({
+    return saved.map(({ names: given, manifest, signatures }, position) => ({
       id: (images[position] as ImageToSave).row.id,
       names: given,
       manifestDigest: format === 'docker-archive' ? undefined : manifest.digest,
+      signatures: signatures.length,
     }))
   }
   return withLayerBlobs(context, { diffIds: images.flatMap(({ layers }) => layers.map(({ diffId }) => diffId)), compression, signal, use })

@@ -6,8 +6,9 @@ import { parseManifest } from '../spec/manifest.ts'
 import { MEDIA_TYPES } from '../spec/media-types.ts'
 import type { Platform } from '../spec/platform.ts'
 import { listImageNames } from '../state/image-name-table.ts'
-import { type ImageLayerRow, type ImageRow, listImageLayers, listImageManifests } from '../state/image-table.ts'
+import { type ImageLayerRow, type ImageManifestRow, type ImageRow, listImageLayers, listImageManifests } from '../state/image-table.ts'
 import type { SavedImage } from '../transport/saved-image.ts'
+import { signatureFiles } from './kept-signatures.ts'
 import type { LayerBlob } from './layer-blobs.ts'
 import { type FoundImage, findImage } from './resolve-name.ts'
 
@@ -17,7 +18,7 @@ export interface ImageToSave {
   readonly names: readonly string[]
   readonly layers: readonly ImageLayerRow[]
   /** As they came, the first one first; those of Docker schema 1 left out. */
-  readonly manifests: readonly { readonly raw: RawManifest; readonly manifest: ImageManifest }[]
+  readonly manifests: readonly { readonly raw: RawManifest; readonly manifest: ImageManifest; readonly signatures: readonly Buffer[] }[]
 }
 
 /** An image to save: by name or id, or the very image that once had a name. */
@@ -53,16 +54,17 @@ function isNamed(text: string, id: string): boolean {
   return !text.includes('@') && !text.startsWith('sha256:') && !id.startsWith(text)
 }
 
-function knownManifest({ digest, mediaType, bytes }: { digest: Digest; mediaType: string; bytes: Uint8Array }): ImageToSave['manifests'] {
+function knownManifest({ digest, mediaType, bytes, signatures }: ImageManifestRow): ImageToSave['manifests'] {
   if (mediaType === MEDIA_TYPES.dockerManifestV1 || mediaType === MEDIA_TYPES.dockerManifestV1Signed) return []
   const raw = { digest, mediaType, bytes: Buffer.from(bytes) }
   const parsed = parseManifest(raw)
-  return parsed.kind === 'image' ? [{ raw, manifest: parsed.manifest }] : []
+  return parsed.kind === 'image' ? [{ raw, manifest: parsed.manifest, signatures: signatureFiles(signatures, digest) }] : []
 }
 
 /**
  * An image as it goes out. The config is the exact bytes, so the image ID stays; a manifest that came is kept if it
- * describes the very layers that are written, else a new one takes over its annotations.
+ * describes the very layers that are written, else a new one takes over its annotations. Signatures are about a manifest:
+ * they go with the one that they came with, and with no other.
  */
 export function savedImage(image: ImageToSave, blobs: ReadonlyMap<Digest, LayerBlob>, format: string): SavedImage {
   const { row, names, layers: rows } = image
@@ -71,7 +73,15 @@ export function savedImage(image: ImageToSave, blobs: ReadonlyMap<Digest, LayerB
   const configDigest = image.manifests[0]?.manifest.config.digest ?? digestOf(config)
   const kept = image.manifests.find(({ manifest }) => fits(manifest, layers, format))
   const manifest = kept?.raw ?? newManifest(image, { config, configDigest, layers })
-  return { names, config, configDigest, manifest: { ...manifest, mediaType: kept?.manifest.mediaType ?? manifest.mediaType }, layers }
+  const signatures = format === 'dir' ? (kept?.signatures ?? []) : []
+  return {
+    names,
+    config,
+    configDigest,
+    manifest: { ...manifest, mediaType: kept?.manifest.mediaType ?? manifest.mediaType },
+    layers,
+    signatures,
+  }
 }
 
 function fits(manifest: ImageManifest, layers: readonly LayerBlob[], format: string): boolean {

@@ -4,9 +4,10 @@ import { type Digest, digestHex } from '../spec/digest.ts'
 import type { ImageConfig } from '../spec/image.ts'
 import { normalizePlatform, type Platform } from '../spec/platform.ts'
 import { getImageName, putImageName } from '../state/image-name-table.ts'
-import { insertImage, putImageManifest } from '../state/image-table.ts'
+import { insertImage, listImageManifests, putImageManifest } from '../state/image-table.ts'
 import { getLayer, type LayerRow, updateLayer } from '../state/layer-table.ts'
 import type { CompleteImage } from './image-plan.ts'
+import { addOrigin, type KeptOrigin } from './kept-signatures.ts'
 
 export interface StoreImageInput extends CompleteImage {
   /** Full names that lead to the image from now on. */
@@ -14,6 +15,8 @@ export interface StoreImageInput extends CompleteImage {
   /** Whether a name may be taken from another image. */
   readonly replaceNames: boolean
   readonly action: 'pull' | 'load' | 'import' | 'build'
+  /** Where it came from, if from anywhere, with what was fetched to judge it. */
+  readonly origin?: KeptOrigin
 }
 
 /**
@@ -24,7 +27,7 @@ export interface StoreImageInput extends CompleteImage {
  */
 export async function storeImage(context: Context, input: StoreImageInput): Promise<string> {
   const { db } = context
-  const { raw, index, config, configBytes, configDigest, layers, names, replaceNames, action } = input
+  const { raw, index, config, configBytes, configDigest, layers, names, replaceNames, action, origin } = input
   const storage = await context.storage()
   const diffIds = config.rootfs.diff_ids
   const before = new Map(diffIds.map((diffId) => [diffId, getLayer(db, diffId)]))
@@ -45,6 +48,7 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
         assertSame(layer, getLayer(db, diffId), diffId)
         updateLayer(db, diffId, { state: 'ready', lastUsedAt: Date.now() })
       }
+      const kept = listImageManifests(db, id).find(({ digest }) => digest === raw.digest)?.signatures ?? null
       putImageManifest(db, {
         imageId: id,
         digest: raw.digest,
@@ -52,7 +56,7 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
         bytes: raw.bytes,
         indexDigest: index?.digest ?? null,
         indexBytes: index?.bytes ?? null,
-        signatures: null,
+        signatures: origin ? addOrigin(kept, origin) : kept,
       })
       for (const name of names) putImageName(db, { name, os, architecture, variant, imageId: id, manifestDigest: raw.digest })
       context.events.record({

@@ -18,6 +18,8 @@ export interface SavedImage {
   readonly manifest: RawManifest
   /** Bottom first, as its manifest has them. */
   readonly layers: readonly (SinkContent & { readonly diffId: Digest })[]
+  /** Signatures of this very manifest, as files. Only the `dir` transport has a place for them. */
+  readonly signatures: readonly Buffer[]
 }
 
 /**
@@ -55,10 +57,11 @@ export async function writeDockerArchive(sink: FileSink, images: readonly SavedI
   await sink.write(DOCKER_MANIFEST_FILE, json(entries))
 }
 
-/** Writes one image as the `dir` transport does. */
-export async function writeDir(sink: FileSink, { config, configDigest, manifest, layers }: SavedImage): Promise<void> {
+/** Writes one image as the `dir` transport does, its signatures included. */
+export async function writeDir(sink: FileSink, { config, configDigest, manifest, layers, signatures }: SavedImage): Promise<void> {
   for (const layer of layers) await sink.add(dirBlobName(layer.digest), layer)
   await sink.add(dirBlobName(configDigest), bytesContent(config, configDigest))
+  for (const [position, signature] of signatures.entries()) await sink.write(`signature-${position + 1}`, signature)
   await sink.write(DIR_VERSION_FILE, Buffer.from('Directory Transport Version: 1.1\n'))
   await sink.write(DIR_MANIFEST_FILE, manifest.bytes)
 }

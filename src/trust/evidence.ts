@@ -48,13 +48,19 @@ async function drain(source: SignatureSources['bundles'], digest: Digest, signal
   if (!source) return { items: [], rejected: [] }
   const items: Buffer[] = []
   let total = 0
-  for await (const bytes of source(digest, { maxBytes: TRUST_LIMITS.bytes, signal })) {
-    signal?.throwIfAborted()
-    total += bytes.byteLength
-    if (bytes.byteLength > TRUST_LIMITS.bytes) return refused(`a signature is larger than ${TRUST_LIMITS.bytes} bytes`)
-    if (total > TRUST_LIMITS.totalBytes) return refused(`the signatures are larger than ${TRUST_LIMITS.totalBytes} bytes together`)
-    if (items.length >= TRUST_LIMITS.signatures) return refused(`there are more than ${TRUST_LIMITS.signatures} signatures`)
-    items.push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+  try {
+    for await (const bytes of source(digest, { maxBytes: TRUST_LIMITS.bytes, signal })) {
+      signal?.throwIfAborted()
+      total += bytes.byteLength
+      if (bytes.byteLength > TRUST_LIMITS.bytes) return refused(`a signature is larger than ${TRUST_LIMITS.bytes} bytes`)
+      if (total > TRUST_LIMITS.totalBytes) return refused(`the signatures are larger than ${TRUST_LIMITS.totalBytes} bytes together`)
+      if (items.length >= TRUST_LIMITS.signatures) return refused(`there are more than ${TRUST_LIMITS.signatures} signatures`)
+      items.push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))
+    }
+  } catch (error) {
+    // Only kept evidence says so, of what was not kept: the rest of it counts.
+    if (!isRejection(error)) throw error
+    return { items, rejected: [error.message] }
   }
   signal?.throwIfAborted()
   return { items, rejected: [] }
@@ -80,9 +86,14 @@ async function collectAttachment(
   digest: Digest,
   signal: AbortSignal | undefined,
 ): Promise<Collected<CosignSignature>> {
-  const attachment = await sources.attachment?.(digest, { maxBytes: TRUST_LIMITS.bytes, signal })
-  signal?.throwIfAborted()
-  return attachment ? readAttachment(attachment, signal) : { items: [], rejected: [] }
+  try {
+    const attachment = await sources.attachment?.(digest, { maxBytes: TRUST_LIMITS.bytes, signal })
+    signal?.throwIfAborted()
+    return attachment ? await readAttachment(attachment, signal) : { items: [], rejected: [] }
+  } catch (error) {
+    if (!isRejection(error)) throw error
+    return refused(error.message)
+  }
 }
 
 function refused(reason: string): Collected<never> {

@@ -6,6 +6,8 @@ export const TRUST_LIMITS = {
   bytes: 4 << 20,
   /** Everything of one kind together. */
   totalBytes: 32 << 20,
+  /** What is kept of it with one manifest of a store, as base64. */
+  keptBytes: 4 << 20,
   /** Transparency log entries, or timestamps, of one bundle. */
   logEntries: 32,
   /** Certificates of one chain. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { errorCode, errorMessage, PodlibError } from '../errors/errors.ts'
 import type { Reference } from '../spec/reference.ts'
 import { readSmallFile } from './material.ts'
-import { scopesOf } from './scopes.ts'
+import { scopesOf, widerScopes } from './scopes.ts'
 
 /** What registries.d says of a scope; unset fields are looked up in less specific ones. @public */
 export interface SignatureStorage {
@@ -50,8 +50,18 @@ export async function loadSignatureConfig(
 
 /** What is configured for an image: each field from the most specific scope that sets it, then from `default-docker`. @public */
 export function signatureStorageFor(config: SignatureConfig, reference: Reference): SignatureStorage {
-  const scopes = scopesOf({ transport: 'docker', reference }).filter((scope) => scope !== '')
-  const sections = [...scopes.map((scope) => config.docker.get(scope)), config.defaultDocker].filter((section) => section !== undefined)
+  return storageOf(config, scopesOf({ transport: 'docker', reference }))
+}
+
+/** What is configured for the images of a scope that nothing more specific is configured for; `""` is any image. */
+export function signatureStorageOfScope(config: SignatureConfig, scope: string): SignatureStorage {
+  return storageOf(config, widerScopes(scope))
+}
+
+function storageOf(config: SignatureConfig, scopes: readonly string[]): SignatureStorage {
+  const sections = [...scopes.filter((scope) => scope !== '').map((scope) => config.docker.get(scope)), config.defaultDocker].filter(
+    (section) => section !== undefined,
+  )
   return {
     lookaside: sections.find((section) => section.lookaside !== undefined)?.lookaside,
     useSigstoreAttachments: sections.find((section) => section.useSigstoreAttachments !== undefined)?.useSigstoreAttachments,

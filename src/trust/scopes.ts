@@ -5,6 +5,8 @@ import type { Policy, Requirements } from './policy.ts'
 export type ImageIdentity =
   | { readonly transport: 'docker'; readonly reference: Reference }
   | { readonly transport: 'dir' | 'oci' | 'oci-archive'; readonly path: string }
+  /** A root file system that an image is made of. */
+  | { readonly transport: 'tarball'; readonly path: string }
   | { readonly transport: 'docker-archive'; readonly path: string; readonly reference?: Reference }
   | { readonly transport: 'docker-daemon'; readonly image: string; readonly reference?: Reference }
   | {
@@ -52,6 +54,7 @@ export function scopesOf(identity: ImageIdentity): readonly string[] {
     case 'oci-archive':
       return [...parentsOf(identity.path).filter((path) => path !== ''), '']
     case 'docker-archive':
+    case 'tarball':
       return ['']
     case 'docker-daemon':
       return identity.reference ? dockerScopes(identity.reference) : ['']
@@ -66,6 +69,12 @@ function dockerScopes(reference: Reference): readonly string[] {
 
 function exactDocker({ name, tag, digest }: { name: string; tag: string | undefined; digest: string | undefined }): readonly string[] {
   return [...(digest === undefined ? [] : [`${name}@${digest}`]), ...(tag === undefined ? [] : [`${name}:${tag}`])]
+}
+
+/** A scope of `docker` and those it lies in, most specific first: what holds for an image of it unless it says better. */
+export function widerScopes(scope: string): readonly string[] {
+  const name = scope.includes('/') ? scope.replace(/[@:][^/]*$/, '') : scope
+  return [...new Set([scope, ...parentsOf(name), ...wildcards(name.split('/', 1)[0] ?? '')])]
 }
 
 /** A name or path and everything above it: `h/a/b`, `h/a`, `h`. */

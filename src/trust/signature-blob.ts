@@ -1,5 +1,6 @@
+import { MEDIA_TYPES } from '../spec/media-types.ts'
 import type { CosignSignature } from './cosign.ts'
-import { asBase64, asObject, asText, exactMembers, parseJson } from './json-shape.ts'
+import { asBase64, asObject, exactMembers, parseJson } from './json-shape.ts'
 import { Rejection } from './rejection.ts'
 
 /** A signature file as containers/image stores it in a lookaside or beside a `dir:` image. */
@@ -9,7 +10,6 @@ export type SignatureBlob =
 
 /** OpenPGP packets a signed message may begin with: signature, one-pass signature, compressed data (RFC 4880, 4.3). */
 const MESSAGE_TAGS: ReadonlySet<number> = new Set([2, 4, 8])
-const COSIGN_TYPE = 'application/vnd.dev.cosign.simplesigning.v1+json'
 
 /**
  * Tells the formats apart. A first byte with the high bit set is a binary OpenPGP packet; a zero byte is followed
@@ -35,10 +35,26 @@ function openPgp(message: Buffer, first: number): Buffer {
 
 function parseStored(content: Buffer): CosignSignature {
   const object = exactMembers(parseJson(content, 'stored signature'), '$', { required: ['mimeType', 'payload', 'annotations'] })
-  if (object.mimeType !== COSIGN_TYPE) throw new Rejection('the stored signature is of another type', '$.mimeType')
+  if (object.mimeType !== MEDIA_TYPES.cosignSignature) throw new Rejection('the stored signature is of another type', '$.mimeType')
   const annotations = Object.entries(asObject(object.annotations, '$.annotations'))
   return {
     payload: asBase64(object.payload, '$.payload'),
-    annotations: new Map(annotations.map(([name, text]) => [name, asText(text, '$.annotations')])),
+    annotations: new Map(annotations.map(([name, text]) => [name, asAnnotation(text)])),
   }
+}
+
+// Other annotations than those of the signature may well be empty.
+function asAnnotation(value: unknown): string {
+  if (typeof value !== 'string') throw new Rejection('must be a string', '$.annotations')
+  return value
+}
+
+/** A cosign signature as containers/image stores it: payload and annotations, without the attachment they came in. */
+export function formatStored({ payload, annotations }: CosignSignature): Buffer {
+  const document = {
+    mimeType: MEDIA_TYPES.cosignSignature,
+    payload: payload.toString('base64'),
+    annotations: Object.fromEntries(annotations),
+  }
+  return Buffer.concat([Buffer.from('\0sigstore-json\n'), Buffer.from(JSON.stringify(document))])
 }

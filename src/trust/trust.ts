@@ -43,9 +43,14 @@ export interface TrustRequest {
  * @public
  */
 export async function evaluate(request: TrustRequest): Promise<TrustDecision> {
-  const { policy, manifestDigest, indexDigest, sources, signal } = request
+  request.signal?.throwIfAborted()
+  return evaluateResolved({ ...request, identity: await resolveIdentity(request.identity) })
+}
+
+/** {@link evaluate} for an identity whose path was resolved when the image lay there. */
+export async function evaluateResolved(request: TrustRequest): Promise<TrustDecision> {
+  const { policy, identity, manifestDigest, indexDigest, sources, signal } = request
   signal?.throwIfAborted()
-  const identity = await resolveIdentity(request.identity)
   const reference = 'reference' in identity ? identity.reference : undefined
   const digests = indexDigest === undefined || indexDigest === manifestDigest ? [manifestDigest] : [manifestDigest, indexDigest]
   const image = describeIdentity(identity)
@@ -114,7 +119,8 @@ function objectionTo(verdicts: readonly RequirementVerdict[], lacksSignature: bo
     : undefined
 }
 
-async function resolveIdentity(identity: ImageIdentity): Promise<ImageIdentity> {
+/** Follows symbolic links: a policy is asked about where an image is, and not about a link that somebody may have made. */
+export async function resolveIdentity(identity: ImageIdentity): Promise<ImageIdentity> {
   if (identity.transport !== 'dir' && identity.transport !== 'oci' && identity.transport !== 'oci-archive') return identity
   return { ...identity, path: await realpath(identity.path) }
 }
