@@ -38,7 +38,7 @@ export interface GenerateInput {
 
 export interface GeneratedSpec {
   readonly spec: RuntimeSpec
-  /** Limits that this host cannot give, in words for a log. */
+  /** What this host cannot give of what was asked for, in words for a log. */
   readonly warnings: readonly string[]
 }
 
@@ -53,7 +53,7 @@ export function generateSpec(input: GenerateInput): GeneratedSpec {
   const hostname = isNew(namespaces, 'uts') ? config.hostname : null
   const spec: RuntimeSpec = {
     ociVersion: OCI_VERSION,
-    process: specProcess({ config, identity, facts }),
+    process: specProcess({ config, identity, facts }, warnings),
     root: { path: input.rootfsPath, readonly: config.rootfs.readonly },
     ...(hostname !== null && { hostname }),
     mounts,

@@ -14,11 +14,15 @@ export function containerCapabilities(security: SecurityConfig, facts: HostFacts
   return mergeCapabilities({ base: security.capabilities, add: security.capAdd, drop: security.capDrop, bounding })
 }
 
-/** `process` of a container's own command. */
-export function specProcess(input: { config: ContainerConfig; identity: Identity; facts: HostFacts }): SpecProcess {
+/** `process` of a container's own command. What the host cannot give of it goes into `warnings`. */
+export function specProcess(
+  input: { readonly config: ContainerConfig; readonly identity: Identity; readonly facts: HostFacts },
+  warnings: string[],
+): SpecProcess {
   const { config, identity, facts } = input
   const { process, security } = config
   assertIdsExist(config, identity, facts)
+  if (!security.privileged) warnOfCapabilities(security, facts, warnings)
   return {
     terminal: process.tty,
     user: specUser(identity, process.umask),
@@ -31,9 +35,9 @@ export function specProcess(input: { config: ContainerConfig; identity: Identity
       uid: identity.uid,
       bounding: facts.boundingCapabilities,
     }),
-    rlimits: specRlimits(process.rlimits, facts),
+    rlimits: specRlimits(process.rlimits, facts, warnings),
     noNewPrivileges: security.noNewPrivileges,
-    ...oomScore(process.oomScoreAdj, facts),
+    ...oomScore(process.oomScoreAdj, facts, warnings),
   }
 }
 
@@ -62,7 +66,8 @@ export function generateExecProcess(input: {
   const { config, options, identity, facts } = input
   if (options.args.length === 0) throw new PodlibError('ERR_INVALID_ARGUMENT', 'exec needs a command')
   const security = { ...config.security, privileged: config.security.privileged || (options.privileged ?? false) }
-  const base = specProcess({ config: { ...config, security }, identity, facts })
+  // What the host cannot give was told of when the container was made.
+  const base = specProcess({ config: { ...config, security }, identity, facts }, [])
   return {
     ...base,
     terminal: options.tty ?? false,
@@ -117,8 +122,17 @@ function mergeEntries(base: readonly string[], { env = [], tty }: ExecProcessOpt
   return [...merged.values()]
 }
 
+/** Only what was asked for by name: the defaults are what a container gets where it can. */
+function warnOfCapabilities({ capAdd }: SecurityConfig, { boundingCapabilities }: HostFacts, warnings: string[]): void {
+  const missing = capAdd.filter((name) => name !== 'ALL' && !boundingCapabilities.includes(name))
+  if (missing.length > 0) warnings.push(`this process does not have ${missing.join(', ')} to hand on: left out`)
+}
+
 /** Going below the current score is a privilege; asking for it without would fail the start. */
-function oomScore(asked: number | null, facts: HostFacts): { oomScoreAdj?: number } {
+function oomScore(asked: number | null, facts: HostFacts, warnings: string[]): { oomScoreAdj?: number } {
   if (asked === null) return {}
-  return { oomScoreAdj: facts.canLowerOomScoreAdj ? asked : Math.max(asked, facts.currentOomScoreAdj) }
+  const { canLowerOomScoreAdj, currentOomScoreAdj } = facts
+  if (canLowerOomScoreAdj || asked >= currentOomScoreAdj) return { oomScoreAdj: asked }
+  warnings.push(`the OOM score cannot be lowered to ${asked} without CAP_SYS_RESOURCE: it is ${currentOomScoreAdj}`)
+  return { oomScoreAdj: currentOomScoreAdj }
 }

@@ -34,11 +34,17 @@ export function resolveRlimits(ulimits: NonNullable<ProcessOptions['ulimits']>):
  * The limits for the OCI runtime, never above what the host process may set: setrlimit(2) would fail the start. Raising
  * a hard limit needs the privilege that lowering oom_score_adj needs, CAP_SYS_RESOURCE in the first user namespace.
  */
-export function specRlimits(rlimits: readonly RlimitConfig[], facts: HostFacts): { type: string; soft: number; hard: number }[] {
+export function specRlimits(
+  rlimits: readonly RlimitConfig[],
+  facts: HostFacts,
+  warnings: string[],
+): { type: string; soft: number; hard: number }[] {
   return rlimits.map(({ type, soft, hard }) => {
     const ceiling = facts.canLowerOomScoreAdj ? RLIM_INFINITY : (facts.hardRlimits[type] ?? RLIM_INFINITY)
-    const clampedHard = Math.min(hard ?? RLIM_INFINITY, ceiling)
-    return { type, soft: Math.min(soft ?? RLIM_INFINITY, clampedHard), hard: clampedHard }
+    const asked = hard ?? RLIM_INFINITY
+    const given = Math.min(asked, ceiling)
+    if (given < asked) warnings.push(`${type} cannot be raised above ${given} without CAP_SYS_RESOURCE: that is its hard limit now`)
+    return { type, soft: Math.min(soft ?? RLIM_INFINITY, given), hard: given }
   })
 }
 

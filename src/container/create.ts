@@ -29,7 +29,6 @@ export interface CreateContainerInput {
 export interface CreatedContainer {
   readonly row: ContainerRow
   readonly stored: StoredContainer
-  readonly warnings: readonly string[]
 }
 
 /**
@@ -43,7 +42,13 @@ export async function createContainer(
   const id = randomBytes(32).toString('hex')
   const { config, warnings } = resolveContainerConfig({ id, options, image: image.config, defaults: context.defaults })
   const { command } = await context.ociRuntime()
-  const stored: StoredContainer = { config, ociRuntime: command.path, layers: image.layers, ...(mode === 'attended' && { attended: true }) }
+  const stored: StoredContainer = {
+    config,
+    ociRuntime: command.path,
+    layers: image.layers,
+    ...(mode === 'attended' && { attended: true }),
+    ...(warnings.length > 0 && { warnings }),
+  }
   const { ephemeral } = config.lifecycle
   const row: NewContainerRow = {
     id,
@@ -75,6 +80,7 @@ export async function createContainer(
     initStep: null,
     attached: mode === 'attached',
     network: null,
+    warnings: [],
   }
   const created = await context.db.transaction(
     () => {
@@ -91,5 +97,5 @@ export async function createContainer(
     { durable: !ephemeral },
   )
   crashPoint('create: written')
-  return { row: created, stored, warnings }
+  return { row: created, stored }
 }

@@ -10,7 +10,6 @@ import type { Context, Machine, StoredContainer } from '../lifecycle/context.ts'
 import type { ContainerSession } from '../lifecycle/with-container.ts'
 import type { RuntimeSpec, SpecHooks } from '../spec/runtime.ts'
 import type { SeccompProfile } from '../spec/seccomp-profile.ts'
-import type { ContainerRow } from '../state/container-row.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { cgroupPath } from './cgroup-path.ts'
 import { undoInit } from './cleanup.ts'
@@ -36,7 +35,7 @@ export async function initContainer(context: Context, session: ContainerSession,
   await session.patch({ initStep: 'begun', bootId: context.bootId })
   crashPoint('init: begun')
   try {
-    const spec = await prepareBundle(context, row, stored)
+    const spec = await prepareBundle(context, session, stored)
     const logPath = context.paths.log(row.id)
     mkdirSync(dirname(logPath), { recursive: true, mode: 0o700 })
     const created = await monitor.create({
@@ -64,7 +63,12 @@ export async function initContainer(context: Context, session: ContainerSession,
 }
 
 /** Mounts the root file system, looks up the user and writes the bundle: what attached and monitored containers have in common. */
-export async function prepareBundle(context: Context, row: ContainerRow, { config, layers }: StoredContainer): Promise<RuntimeSpec> {
+export async function prepareBundle(
+  context: Context,
+  session: ContainerSession,
+  { config, layers }: StoredContainer,
+): Promise<RuntimeSpec> {
+  const { row } = session
   const [storage, machine] = await Promise.all([context.storage(), context.machine()])
   const bundle = context.paths.bundle(row.id)
   mkdirSync(bundle, { recursive: true, mode: 0o700 })
@@ -72,7 +76,7 @@ export async function prepareBundle(context: Context, row: ContainerRow, { confi
   crashPoint('init: mounted')
   const identity = await identify(context, config.process, rootfs.path)
   const files = writeContainerFiles({ directory: bundle, config, row })
-  const { spec } = generateSpec({
+  const { spec, warnings } = generateSpec({
     config,
     rootfsPath: rootfs.path,
     facts: machine.facts,
@@ -83,6 +87,7 @@ export async function prepareBundle(context: Context, row: ContainerRow, { confi
     hooks: await matchingHooks(context, config),
     cgroupsPath: machine.facts.cgroupControllers.length > 0 ? cgroupPath(context, config.cgroupParent, row.id) : '',
   })
+  if (warnings.join() !== row.warnings.join()) await session.patch({ warnings })
   crashPoint('init: bundle written')
   return spec
 }

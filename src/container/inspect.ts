@@ -51,6 +51,11 @@ export interface ContainerInfoBase {
   readonly attached: boolean
   /** Why it could not be started, or how it was lost. */
   readonly error: string | null
+  /**
+   * What it does not get of what was asked for, in words for people: what is invalid in its image, and, once it has been started,
+   * limits that this host cannot give (a missing cgroup controller, an rlimit or an OOM score beyond what this process may set).
+   */
+  readonly warnings: readonly string[]
 }
 
 /** A container at one moment; `switch (info.status)` narrows it. @public */
@@ -136,7 +141,8 @@ export async function inspectContainer(context: Context, id: string): Promise<Co
   return withContainer(context, id, async (session) => toInfo(session.row, session.stored))
 }
 
-function toInfo(row: ContainerRow, { config, ociRuntime }: StoredContainer): ContainerInfo {
+function toInfo(row: ContainerRow, stored: StoredContainer): ContainerInfo {
+  const { config, ociRuntime } = stored
   const { id, name, imageId, imageName, labels, restartCount, attached, error } = row
   const base: ContainerInfoBase = {
     id,
@@ -150,6 +156,7 @@ function toInfo(row: ContainerRow, { config, ociRuntime }: StoredContainer): Con
     restartCount,
     attached,
     error,
+    warnings: allWarnings(row, stored),
   }
   const startedAt = toDate(row.startedAt)
   switch (row.status) {
@@ -164,6 +171,11 @@ function toInfo(row: ContainerRow, { config, ociRuntime }: StoredContainer): Con
     default:
       return { ...base, status: row.status, pid: row.pid, monitorPid: row.monitorPid, startedAt }
   }
+}
+
+/** Of its create and of its last init. */
+export function allWarnings({ warnings }: Pick<ContainerRow, 'warnings'>, stored: StoredContainer): string[] {
+  return [...(stored.warnings ?? []), ...warnings]
 }
 
 function toDate(time: number | null): Date | null {

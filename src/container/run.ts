@@ -8,14 +8,15 @@ import type { PullPolicy } from '../image/pull.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { canHappen } from '../lifecycle/state-machine.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
-import type { ContainerRow } from '../state/container-row.ts'
+import { getContainer } from '../state/container-table.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { parseDuration } from '../util/quantity.ts'
 import { cgroupPath } from './cgroup-path.ts'
 import { cleanupContainer, removeExited } from './cleanup.ts'
-import { type ContainerImage, createContainer } from './create.ts'
+import { type ContainerImage, type CreatedContainer, createContainer } from './create.ts'
 import { collectProcess, type ExecOptions, type ExecResult, type OutputEncoding } from './exec.ts'
 import { prepareBundle } from './init.ts'
+import { allWarnings } from './inspect.ts'
 import { readAllLogs } from './logs.ts'
 import { ContainerProcess } from './process.ts'
 import { removeContainer } from './remove.ts'
@@ -40,6 +41,8 @@ export interface RunOptions<Encoding extends OutputEncoding = 'utf8'>
 export interface RunResult<Encoding extends OutputEncoding = 'utf8'> extends ExecResult<Encoding> {
   /** The kernel killed something in it for want of memory. */
   readonly oomKilled: boolean
+  /** What it did not get of what was asked for; see `warnings` of a container's `inspect`. */
+  readonly warnings: readonly string[]
 }
 
 /** Runs a container to its end and removes it, whatever happens. */
@@ -58,14 +61,14 @@ export async function runOnce<Encoding extends OutputEncoding>(
   }
   const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout, 'timeout')
   const limits = { timeoutMs, signal }
-  const { row, stored } = await createContainer(context, {
+  const created = await createContainer(context, {
     image,
     options: { ...create, command: argv, ephemeral: true },
     mode: monitor ? 'attended' : 'attached',
   })
   const running = monitor
-    ? runMonitored<Encoding>(context, row, { io, ...limits })
-    : runAttached<Encoding>(context, { row, stored }, { io, ...limits })
+    ? runMonitored<Encoding>(context, created, { io, ...limits })
+    : runAttached<Encoding>(context, created, { io, ...limits })
   context.background.add(running.catch(() => {}))
   return running
 }
@@ -78,23 +81,26 @@ interface RunInput<Encoding extends OutputEncoding> {
 
 async function runAttached<Encoding extends OutputEncoding>(
   context: Context,
-  { row, stored }: { row: ContainerRow; stored: StoredContainer },
+  { row, stored }: CreatedContainer,
   { io, timeoutMs, signal }: RunInput<Encoding>,
 ): Promise<RunResult<Encoding>> {
   const killer = new AbortController()
   let ended: RunAttachedOutput | undefined
+  let warnings: readonly string[] = []
   try {
-    const attached = await withContainer(context, row.id, (session) =>
-      startAttached(context, session, {
+    const attached = await withContainer(context, row.id, async (session) => {
+      const started = await startAttached(context, session, {
         stored,
         stdin: io.input === undefined ? 'ignore' : 'pipe',
         timeoutMs,
         signal: AbortSignal.any([...(signal ? [signal] : []), killer.signal, context.closing]),
-      }),
-    )
+      })
+      warnings = allWarnings(session.row, stored)
+      return started
+    })
     void attached.exited.then((exit) => (ended = exit)).catch(() => {})
     const result = await collectProcess<Encoding>(new ContainerProcess(attached, killer), io)
-    return { ...result, oomKilled: ended?.oomKilled ?? false }
+    return { ...result, oomKilled: ended?.oomKilled ?? false, warnings }
   } finally {
     await withContainer(context, row.id, (session) => finishAttached(context, session, ended)).catch(ignoreMissing)
   }
@@ -118,7 +124,7 @@ async function startAttached(
   await session.apply({ type: 'ran-attached', at: Date.now(), bootId: context.bootId }, { announce: 'start' })
   crashPoint('run: begun')
   const runtime = await context.ociRuntime(stored.ociRuntime)
-  const spec = await prepareBundle(context, row, stored)
+  const spec = await prepareBundle(context, session, stored)
   mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })
   const memoryCgroup = await limitedMemoryCgroup(context, row.id, stored)
   return runtime.run({
@@ -155,7 +161,7 @@ async function finishAttached(context: Context, session: ContainerSession, exit:
 
 async function runMonitored<Encoding extends OutputEncoding>(
   context: Context,
-  row: ContainerRow,
+  { row, stored }: CreatedContainer,
   { io, timeoutMs, signal }: RunInput<Encoding>,
 ): Promise<RunResult<Encoding>> {
   if (io.input !== undefined) {
@@ -168,8 +174,9 @@ async function runMonitored<Encoding extends OutputEncoding>(
     await startContainer(context, row.id, signal)
     const exit = await waitForExit(context, row.id, AbortSignal.any(signals))
     const output = await readAllLogs(context, row.id, io.maxOutputBytes)
-    const text = (bytes: Buffer) => (io.encoding === 'buffer' ? bytes : bytes.toString('utf8'))
-    return { ...exit, stdout: text(output.stdout), stderr: text(output.stderr) } as RunResult<Encoding>
+    const text = (bytes: Buffer) => (io.encoding === 'buffer' ? bytes : bytes.toString('utf8')) as RunResult<Encoding>['stdout']
+    const warnings = allWarnings(getContainer(context.db, row.id) ?? row, stored)
+    return { ...exit, warnings, stdout: text(output.stdout), stderr: text(output.stderr) }
   } catch (error) {
     if (limit?.aborted && !signal?.aborted)
       throw new PodlibError('ERR_EXEC_TIMEOUT', 'the container did not end within its time limit and was killed')

@@ -87,4 +87,6 @@ export interface StoredContainer {
   readonly attended?: true
   /** Layers of its image, bottom first. */
   readonly layers: readonly Digest[]
+  /** What was left out of what its image asked for, in words; absent for nothing. */
+  readonly warnings?: readonly string[]
 }

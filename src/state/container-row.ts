@@ -50,6 +50,8 @@ export interface ContainerRow {
   readonly attached: boolean
   /** What the network backend returned: addresses, interfaces. */
   readonly network: unknown
+  /** What the host could not give it at its last init, in words. */
+  readonly warnings: readonly string[]
   /** Grows with every change. */
   readonly generation: number
 }
@@ -103,5 +105,6 @@ export const containerTable = defineTable<ContainerRow>('containers', {
   initStep: 'plain',
   attached: 'boolean',
   network: 'json',
+  warnings: 'json',
   generation: 'plain',
 })

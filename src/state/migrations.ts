@@ -8,7 +8,10 @@ export interface Migration {
   readonly sql: string
 }
 
-export const MIGRATIONS: readonly Migration[] = [{ name: 'first schema', sql: SCHEMA_V1 }]
+export const MIGRATIONS: readonly Migration[] = [
+  { name: 'first schema', sql: SCHEMA_V1 },
+  { name: 'warnings of containers', sql: "ALTER TABLE containers ADD COLUMN warnings TEXT NOT NULL DEFAULT '[]'" },
+]
 
 /** 'podl', so that file(1) and we can tell a store of podlib from any other SQLite file. */
 const APPLICATION_ID = 0x706f_646c

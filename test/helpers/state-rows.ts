@@ -46,6 +46,7 @@ export function containerRow(name: string, changes: Partial<NewContainerRow> = {
     initStep: null,
     attached: false,
     network: null,
+    warnings: [],
     ...changes,
   }
 }

@@ -39,6 +39,19 @@ describe.each(['crun', 'runc'] as const)('containers with %s', (ociRuntime) => {
     expect(await runtime.containers.find(container.id)).toBeUndefined()
   })
 
+  it('tells what this host cannot give once it was started, and each thing once', async () => {
+    const container = await runtime.containers.create({ image: SMALL, command: ['true'], unified: { 'memory.low': '0' } })
+    expect((await container.inspect()).warnings).toEqual([])
+    const { cgroupVersion } = (await runtime.info()).host
+    for (const _ of [1, 2]) {
+      await container.start()
+      await container.wait()
+      await container.stop()
+      expect((await container.inspect()).warnings).toEqual(cgroupVersion === 1 ? [expect.stringContaining('cgroup v1')] : [])
+    }
+    await container.remove()
+  })
+
   it('starts again after its end, with what it wrote, and a log of both lives', async () => {
     const container = await runtime.containers.create({ image: SMALL, command: ['sh', '-c', 'echo life >> /lives; cat /lives'] })
     for (const _ of [1, 2]) {

@@ -43,8 +43,15 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
   ])('%s', (_how, monitor) => {
     it(`gives exit code and output [${monitor ? 'monitor' : 'attached'}]`, async () => {
       const result = await runtime.run(SMALL, ['sh', '-c', 'echo out; echo err >&2; exit 3'], { monitor })
-      expect(result).toEqual({ exitCode: 3, signal: null, oomKilled: false, stdout: 'out\n', stderr: 'err\n' })
+      expect(result).toEqual({ exitCode: 3, signal: null, oomKilled: false, stdout: 'out\n', stderr: 'err\n', warnings: [] })
       expect(await runtime.run(SMALL, ['true'], { monitor, encoding: 'buffer' })).toMatchObject({ exitCode: 0, stdout: Buffer.alloc(0) })
+    })
+
+    it(`tells what this host cannot give [${monitor ? 'monitor' : 'attached'}]`, async () => {
+      // The files of cgroup v2: left out on a host with v1.
+      const { warnings, exitCode } = await runtime.run(SMALL, ['true'], { monitor, unified: { 'memory.low': '0' } })
+      const { cgroupVersion } = (await runtime.info()).host
+      expect([exitCode, warnings]).toEqual([0, cgroupVersion === 1 ? [expect.stringContaining('cgroup v1')] : []])
     })
 
     it(`tells a signal from a code [${monitor ? 'monitor' : 'attached'}]`, async () => {

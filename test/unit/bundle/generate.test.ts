@@ -219,9 +219,25 @@ describe('what the host cannot give', () => {
     expect(warnings).toHaveLength(3)
   })
 
+  test('of capabilities is told of when they were asked for by name', () => {
+    const few = facts({ boundingCapabilities: ['CAP_CHOWN'] })
+    expect(generate({ capAdd: ['SYS_TIME', 'CHOWN'] }, few).warnings).toEqual([
+      'this process does not have CAP_SYS_TIME to hand on: left out',
+    ])
+    expect(generate({}, few).warnings).toEqual([])
+  })
+
   test('clamps rlimits and the OOM score', () => {
     const limited = facts({ canLowerOomScoreAdj: false, currentOomScoreAdj: 100, hardRlimits: { RLIMIT_NOFILE: 1000 } })
-    const { process } = spec({ oomScoreAdj: -5, ulimits: { nofile: { soft: 2000, hard: 'unlimited' }, core: 'unlimited' } }, limited)
+    const { spec: made, warnings } = generate(
+      { oomScoreAdj: -5, ulimits: { nofile: { soft: 2000, hard: 'unlimited' }, core: 'unlimited' } },
+      limited,
+    )
+    const { process } = made
+    expect(warnings).toEqual([
+      'RLIMIT_NOFILE cannot be raised above 1000 without CAP_SYS_RESOURCE: that is its hard limit now',
+      'the OOM score cannot be lowered to -5 without CAP_SYS_RESOURCE: it is 100',
+    ])
     expect(process?.oomScoreAdj).toBe(100)
     expect(process?.rlimits).toEqual([
       { type: 'RLIMIT_NOFILE', soft: 1000, hard: 1000 },
