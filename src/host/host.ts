@@ -30,6 +30,8 @@ export interface Host {
   run<Name extends JobName>(name: Name, input: JobInput<Name>, options?: RunJobOptions<JobProgress<Name>>): Promise<JobOutput<Name>>
   /** How the worker sees the machine: which of its abilities callers may plan with. */
   readonly facts: HostFacts
+  /** Where this process finds a path at which the worker has mounted something: the two can be in different mount namespaces. */
+  visible(path: string): string
   /** Ends the workers. Idempotent; jobs still running are aborted. */
   close(): Promise<void>
 }

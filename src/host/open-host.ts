@@ -3,6 +3,7 @@ import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Host, HostFacts } from './host.ts'
 import { mapsEverything, parseIdMap } from './id-map.ts'
+import { readPauseRecord } from './pause-process.ts'
 import { findProgram } from './programs.ts'
 import { endUserNamespace, nsenterArguments, openUserNamespace, type UserNamespace } from './user-namespace.ts'
 import type { WorkerCommand } from './worker-client.ts'
@@ -36,7 +37,9 @@ export async function openHost(options: OpenHostOptions): Promise<Host> {
     const args = [...nsenterArguments(await join()), worker.file, ...worker.args]
     return { file: nsenter, args, env: worker.env }
   }
-  return createWorkerHost({ facts: { overlayXattrs: 'user', makesCgroups: false, uids, gids }, command })
+  // Whoever made the namespace may look through its members: see ptrace(2), "ptrace access mode checking".
+  const visible = (path: string) => `/proc/${readPauseRecord(options.runRoot)?.pid}/root${path}`
+  return createWorkerHost({ facts: { overlayXattrs: 'user', makesCgroups: false, uids, gids }, command, visible })
 }
 
 /** Ends what the hosts of one run root share. The caller made sure that none is open and that no container runs. */

@@ -4,7 +4,7 @@ import type { Host, HostFacts, JobInput, JobName, JobOutput, JobProgress, RunJob
 import { WorkerClient, type WorkerCommand } from './worker-client.ts'
 
 /** Jobs that keep a processor busy for long: each gets a worker of the pool to itself. */
-const POOL_JOBS: ReadonlySet<JobName> = new Set<JobName>(['unpack-layer', 'seal-layers', 'layer-tar', 'tree-tar'])
+const POOL_JOBS: ReadonlySet<JobName> = new Set<JobName>(['unpack-layer', 'seal-layers', 'layer-tar', 'tree-tar', 'diff-layers'])
 const MAX_POOL = 4
 /** An idle pool worker is worth its 50 MB for this long. */
 const POOL_IDLE_MS = 5_000
@@ -13,10 +13,12 @@ export interface WorkerHostOptions {
   readonly facts: HostFacts
   /** Asked once before each worker start. */
   readonly command: () => Promise<WorkerCommand>
+  /** See {@link Host.visible}. @defaultValue the workers mount where this process sees it */
+  readonly visible?: (path: string) => string
 }
 
 /** The {@link Host} that runs jobs in worker processes. */
-export function createWorkerHost({ facts, command }: WorkerHostOptions): Host {
+export function createWorkerHost({ facts, command, visible = (path) => path }: WorkerHostOptions): Host {
   let worker: WorkerClient | undefined
   let starting: Promise<WorkerClient> | undefined
   let closed = false
@@ -45,6 +47,7 @@ export function createWorkerHost({ facts, command }: WorkerHostOptions): Host {
 
   return {
     facts,
+    visible,
     run: <Name extends JobName>(name: Name, input: JobInput<Name>, options?: RunJobOptions<JobProgress<Name>>) =>
       run(name, input, options as RunJobOptions<never> | undefined) as Promise<JobOutput<Name>>,
     async close() {

@@ -6,6 +6,7 @@ import { deleteImage, getImage, listImageLayers } from '../state/image-table.ts'
 import { listUnusedLayers } from '../state/layer-table.ts'
 import { filterImages, type ImageFilter } from './filter-images.ts'
 import { listImages } from './inspect.ts'
+import { assertNotMounted } from './mount.ts'
 import { removeUnusedLayers } from './remove.ts'
 
 /** @public */
@@ -25,7 +26,10 @@ export interface PrunedImages {
 /** Layers of a pull that failed are kept this long for its next attempt. */
 const KEEP_LAYERS_MS = 60 * 60_000
 
-/** Removes images that no container was made from, and layers that nothing needs. An abort leaves what is not removed yet. */
+/**
+ * Removes images that no container was made from and that are not mounted, and layers that nothing needs. An abort leaves
+ * what is not removed yet.
+ */
 export async function pruneImages(context: Context, options: PruneImagesOptions = {}): Promise<PrunedImages> {
   const { all = false, signal, ...filter } = options
   const doomed = filterImages(context, listImages(context), { ...filter, inUse: false, ...(!all && { dangling: true }) })
@@ -51,6 +55,7 @@ async function removeUnless(context: Context, id: string, all: boolean): Promise
       () => {
         const names = [...new Set(listImageNames(db, id).map(({ name }) => name))]
         if ((!all && names.length > 0) || getImage(db, id) === undefined) return undefined
+        assertNotMounted(context, id)
         const layers = listImageLayers(db, id).map(({ diffId }) => diffId)
         deleteImage(db, id)
         context.events.record({ type: 'image', action: 'prune', id, name: names[0] ?? id, attributes: {} })

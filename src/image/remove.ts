@@ -6,10 +6,11 @@ import { deleteImageName, listImageNames } from '../state/image-name-table.ts'
 import { deleteImage, listImageLayers } from '../state/image-table.ts'
 import { deleteLayer, getLayer, listUnusedLayers, updateLayer } from '../state/layer-table.ts'
 import { crashPoint } from '../util/crash-point.ts'
+import { assertNotMounted, unmountImage } from './mount.ts'
 
 /** @public */
 export interface RemoveImageOptions {
-  /** Remove it although it has several names. @defaultValue false */
+  /** Remove it although it has several names, or is mounted: it is unmounted then. @defaultValue false */
   readonly force?: boolean
   readonly signal?: AbortSignal
 }
@@ -24,7 +25,7 @@ export interface RemovedImage {
 
 /**
  * Removes an image and the layers that no other image has. Asked for by one of several names it loses that name only,
- * unless `force` is given. One that a container uses is never removed.
+ * unless `force` is given, and one that is mounted stays too. One that a container uses is never removed.
  *
  * @throws ERR_IMAGE_IN_USE, ERR_IMAGE_NOT_FOUND
  */
@@ -35,6 +36,7 @@ export async function removeImage(
   options: RemoveImageOptions = {},
 ): Promise<RemovedImage> {
   const { db } = context
+  if (options.force) await unmountImage(context, id)
   const plan = await db.transaction(
     () => {
       const names = [...new Set(listImageNames(db, id).map((row) => row.name))]
@@ -45,6 +47,7 @@ export async function removeImage(
         return { untagged: [name], layers: undefined }
       }
       const layers = listImageLayers(db, id).map((layer) => layer.diffId)
+      assertNotMounted(context, id)
       deleteImage(db, id)
       context.events.record({ type: 'image', action: 'remove', id, name: names[0] ?? id, attributes: {} })
       return { untagged: names, layers }

@@ -18,6 +18,8 @@ export interface StorePaths {
   readonly sessions: string
   /** That of this process; not always there. */
   readonly io: string
+  /** One empty directory a mount of an image, named by who made it. */
+  readonly imageMounts: string
   readonly cache: string
   readonly bundle: (containerId: string) => string
   readonly containerDirectory: (containerId: string) => string
@@ -39,6 +41,7 @@ export function storePaths(root: string, runRoot: string): StorePaths {
     ociRoot: join(runRoot, 'oci'),
     sessions,
     io: join(sessions, `${process.pid}-${readProcess(process.pid)?.startTime}`),
+    imageMounts: join(runRoot, 'image-mounts'),
     cache: join(root, 'cache'),
     bundle: (id) => join(runRoot, 'bundles', id),
     containerDirectory,

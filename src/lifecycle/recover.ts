@@ -8,6 +8,7 @@ import { loadUnsettledContainers } from '../state/container-table.ts'
 import { deleteLayer, getLayer, type LayerState, listLayers } from '../state/layer-table.ts'
 import { getMeta, setMeta } from '../state/meta-table.ts'
 import type { Context } from './context.ts'
+import { endAbandonedMounts } from './image-mounts.ts'
 import { endOrphans } from './orphans.ts'
 import { expectsProcess } from './reconcile.ts'
 
@@ -52,6 +53,7 @@ export async function recoverStore(context: Context): Promise<void> {
     await context.locks.withLock({ kind: 'image', id: 'reboot' }, () => refreshAfterReboot(context))
   }
   await removeLayers(context, 'deleting')
+  await endAbandonedMounts(context)
   const { sessions, staging } = context.paths
   const crashed = ofDeadProcesses(sessions)
   if (crashed.length > 0) await endOrphans(context)

@@ -45,7 +45,7 @@ export interface ImageManifestRow {
   /** The index through which it was chosen. */
   readonly indexDigest: Digest | null
   readonly indexBytes: Uint8Array | null
-  /** What a later policy check needs to see again. */
+  /** What a later policy check needs to see again, in the shape that image/kept-signatures.ts describes; null when nothing is known. */
   readonly signatures: unknown
 }
 
@@ -129,6 +129,11 @@ export function listImages(db: Database): ImageSummaryRow[] {
 /** Bottom first. */
 export function listImageLayers(db: Database, imageId: string): ImageLayerRow[] {
   return db.all<ImageLayerRow>(`SELECT ${layers.all} FROM image_layers WHERE image_id = ? ORDER BY position`, imageId)
+}
+
+/** Ids of the images that have a layer. */
+export function listImagesOfLayer(db: Database, diffId: Digest): string[] {
+  return db.all<{ id: string }>('SELECT DISTINCT image_id AS id FROM image_layers WHERE diff_id = ?', diffId).map(({ id }) => id)
 }
 
 /** Keeps a manifest; one with the same digest is replaced, signatures included. */

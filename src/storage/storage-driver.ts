@@ -33,6 +33,7 @@ export interface StorageDriver {
   removeLayer(diffId: Digest): Promise<void>
   /** Takes the published layers of one image, bottom first. */
   seal(layers: readonly Digest[]): Promise<void>
+  /** A read-only mount has no writable part and is nobody's container; its id is any name that can be one of a file. */
   mount(request: MountRequest): Promise<ContainerRootfs>
   /** Where the root file system of a mounted container is. */
   rootfs(containerId: string): ContainerRootfs
@@ -41,6 +42,8 @@ export interface StorageDriver {
   removeContainer(containerId: string): Promise<void>
   /** Writes the tar that a layer was made of, byte for byte. @throws ERR_STORE_CORRUPT */
   writeTar(diffId: Digest, target: TarTarget, signal?: AbortSignal): Promise<WrittenTar>
+  /** What differs between two stacks of layers, each bottom first. Sorted by path, directories before what is in them. */
+  diff(from: readonly Digest[], to: readonly Digest[], signal?: AbortSignal): Promise<readonly TreeChange[]>
   /** Deletes staged layers whose process is gone. @returns the layers that are at their place */
   sweep(): Promise<readonly Digest[]>
 }
@@ -88,6 +91,13 @@ export interface TarTarget {
   readonly compression?: 'gzip' | 'zstd'
 }
 
+/** A path that two trees do not have in common. */
+export interface TreeChange {
+  /** From `/` on. What is not UTF-8 stands as `\xff`. */
+  readonly path: string
+  readonly kind: 'added' | 'changed' | 'deleted'
+}
+
 export interface WrittenTar {
   readonly blobDigest: Digest
   readonly blobSize: number
@@ -99,6 +109,8 @@ export interface MountRequest {
   readonly layers: readonly Digest[]
   /** The container is lost in a crash anyway: no write of it needs to reach the disk. */
   readonly volatile: boolean
+  /** Only shows the layers. */
+  readonly readOnly?: boolean
 }
 
 export interface ContainerRootfs {

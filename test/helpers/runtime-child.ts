@@ -60,6 +60,7 @@ const TASKS: Readonly<Record<string, Task>> = {
   remove: async (runtime, target) => (await find(runtime, target)).remove(),
   wait: async (runtime, target) => (await find(runtime, target)).wait(),
   removeImage: async (runtime, { image }) => runtime.images.remove(image),
+  mountImage: async (runtime, { image }) => (await runtime.images.mount(image)).path,
   run: (runtime, { image, command }) => runtime.run(image, command),
   monitoredRun: (runtime, { image, command }) => runtime.run(image, command, { monitor: true }),
   startAnew: async (runtime, { image, name, command }) => (await runtime.containers.run({ image, name, command })).id,

@@ -1,4 +1,7 @@
 // Runs as an unprivileged user and does what the test says on the line between the two. Started by unprivileged-user.ts.
+import { readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { toWireError, type WireError } from '../../src/errors/errors.ts'
 import { findProgram } from '../../src/host/programs.ts'
 import { flock } from '../../src/host/sys/libc.ts'
@@ -39,6 +42,14 @@ const ACTIONS = {
   info: () => runtime().info(),
   pull: async (name: string) => (await runtime().images.pull(name)).id,
   removeImage: async (name: string) => void (await runtime().images.remove(name)),
+  /** What is in a mounted image, as this very program sees it, and whether that can be written. */
+  async readMounted(image: string, names: readonly string[]) {
+    await using mount = await runtime().images.mount(image)
+    const texts = names.map((name) => readFileSync(join(mount.path, name), 'utf8'))
+    const written = await writeFile(join(mount.path, 'new'), '').catch((error: NodeJS.ErrnoException) => error.code)
+    return { path: mount.path, texts, written, mounts: await runtime().images.mounts() }
+  },
+  mountsAfter: () => runtime().images.mounts(),
   run: (image: string, argv: readonly string[], options: RunOptions = {}) => runtime().run(image, argv, options),
   start: async (spec: ContainerSpec) => (await runtime().containers.run(spec)).id,
   exec: async (id: string, argv: readonly string[], options: ExecOptions = {}) => (await container(id)).exec(argv, options),

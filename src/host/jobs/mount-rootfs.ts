@@ -1,12 +1,22 @@
 import { mkdirSync } from 'node:fs'
 import { errorCode, errorMessage, PodlibError } from '../../errors/errors.ts'
 import { hastenCgroups } from '../cgroup-haste.ts'
-import { MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY, type MountParameter, MS_NODEV, MS_RDONLY, mount, mountWithParameters } from '../sys/libc.ts'
+import {
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  type MountParameter,
+  MS_NODEV,
+  MS_NOSUID,
+  MS_RDONLY,
+  mount,
+  mountWithParameters,
+} from '../sys/libc.ts'
 
 /** An overlay to mount: all paths absolute, lower layers top first. */
 export interface MountRootfsInput {
   readonly lowers: readonly string[]
-  /** Absent for a read-only view of the lower layers. */
+  /** Absent for a read-only view of the lower layers, of which there must be two: overlay wants something to merge. */
   readonly writable?: { readonly upper: string; readonly work: string }
   readonly target: string
   /** Inside a user namespace overlay keeps its attributes under `user.`. */
@@ -25,7 +35,6 @@ export function mountRootfs({ lowers, writable, target, userXattrs, volatile }: 
   for (const directory of [target, writable?.upper, writable?.work]) {
     if (directory !== undefined) mkdirSync(directory, { recursive: true, mode: 0o755 })
   }
-  // Overlay needs two directories to have something to merge: a read-only view of one layer gets an empty second.
   const flags: MountParameter[] = [
     ...(userXattrs ? [['userxattr'] as const] : []),
     ...(volatile && writable ? [['volatile'] as const] : []),
@@ -41,7 +50,7 @@ export function mountRootfs({ lowers, writable, target, userXattrs, volatile }: 
       type: 'overlay',
       target,
       parameters: [['source', 'podlib'], ...lowers.map((lower) => ['lowerdir+', lower] as const), ...upper, ...flags],
-      attributes: MOUNT_ATTR_NODEV | (writable ? 0n : MOUNT_ATTR_RDONLY),
+      attributes: MOUNT_ATTR_NODEV | (writable ? 0n : MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID),
     })
   } catch (error) {
     if (!['EINVAL', 'ENOSYS'].includes(errorCode(error) ?? '')) throw mountFailed(target, error)
@@ -60,7 +69,7 @@ function mountClassic({ lowers, target, options, readonly }: ClassicMount): void
   const lowerdir = lowers.map((path) => path.replace(/[\\:,]/g, '\\$&')).join(':')
   const data = [`lowerdir=${lowerdir}`, ...options.map(([key, value]) => (value === undefined ? key : `${key}=${value}`))].join(',')
   try {
-    mount({ source: 'podlib', target, type: 'overlay', flags: MS_NODEV | (readonly ? MS_RDONLY : 0n), data })
+    mount({ source: 'podlib', target, type: 'overlay', flags: MS_NODEV | (readonly ? MS_RDONLY | MS_NOSUID : 0n), data })
   } catch (error) {
     throw mountFailed(target, error)
   }

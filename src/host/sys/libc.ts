@@ -22,6 +22,7 @@ export const LOCK_NB = 4
 export const LOCK_UN = 8
 
 export const MS_RDONLY = 1n
+export const MS_NOSUID = 2n
 export const MS_NODEV = 4n
 export const MNT_DETACH = 2
 export const UMOUNT_NOFOLLOW = 8
@@ -224,6 +225,7 @@ export interface NewMount {
 }
 
 export const MOUNT_ATTR_RDONLY = 1n
+export const MOUNT_ATTR_NOSUID = 2n
 export const MOUNT_ATTR_NODEV = 4n
 
 /**

@@ -17,6 +17,7 @@ import type { StagedLayer, StorageDriver } from '../storage-driver.ts'
  * <root>/staging/<pid>-<start time>-<random>/         the same, being unpacked by that process
  * <root>/containers/<id>/{upper,work}                 a container's writable part
  * <runRoot>/mounts/<id>                               the merged view
+ *           empty/                                    below the layers of a view that has fewer than two
  * ```
  */
 export function createOverlayDriver(options: { readonly root: string; readonly runRoot: string; readonly host: Host }): StorageDriver {
@@ -26,10 +27,19 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
   const containers = join(options.root, 'containers')
   const mounts = join(options.runRoot, 'mounts')
   const layerPath = (diffId: Digest) => join(layers, digestHex(diffId))
+  /** The trees of a stack, top first. */
+  const trees = (stack: readonly Digest[]) => visibleLayers(stack.map(layerPath)).map((layer) => join(layer, LAYER_TREE))
   const remove = (...paths: string[]) => host.run('remove-tree', { paths })
 
   /** In `staging`, a name that nobody else takes, by which `sweep` knows this process. */
   const privatePath = () => join(staging, `${process.pid}-${readProcess(process.pid)?.startTime}-${randomBytes(8).toString('hex')}`)
+
+  /** Overlay must have two directories to merge: empty ones at the bottom change nothing. */
+  function atLeastTwo(lowers: readonly string[]): string[] {
+    const fillers = ['1', '2'].slice(0, Math.max(0, 2 - lowers.length)).map((name) => join(options.runRoot, 'empty', name))
+    for (const path of fillers) mkdirSync(path, { recursive: true, mode: 0o755 })
+    return [...lowers, ...fillers]
+  }
 
   async function removeLayer(diffId: Digest): Promise<void> {
     if (!existsSync(layerPath(diffId))) return
@@ -86,12 +96,12 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
       await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root })
     },
 
-    async mount({ containerId, layers: stack, volatile }) {
+    async mount({ containerId, layers: stack, volatile, readOnly = false }) {
       const target = join(mounts, containerId)
       const own = join(containers, containerId)
+      const lowers = trees(stack)
       await host.run('mount-rootfs', {
-        lowers: visibleLayers(stack.map(layerPath)).map((layer) => join(layer, LAYER_TREE)),
-        writable: { upper: join(own, 'upper'), work: join(own, 'work') },
+        ...(readOnly ? { lowers: atLeastTwo(lowers) } : { lowers, writable: { upper: join(own, 'upper'), work: join(own, 'work') } }),
         target,
         userXattrs: host.facts.overlayXattrs === 'user',
         volatile,
@@ -113,6 +123,10 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     async writeTar(diffId, { path, compression }, signal) {
       const input = { directory: layerPath(diffId), target: path, diffId, ...(compression && { compression }) }
       return host.run('layer-tar', input, { signal })
+    },
+
+    async diff(from, to, signal) {
+      return host.run('diff-layers', { from: trees(from), to: trees(to), xattrPrefix: host.facts.overlayXattrs }, { signal })
     },
 
     async sweep() {
