@@ -3,12 +3,14 @@ import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Platform } from '../spec/platform.ts'
 import { lazyOperation, mapOperation, type Operation } from '../util/operation.ts'
+import type { ImageChange, ImageDiffOptions } from './diff.ts'
 import { type ImageDiskUsage, imageDiskUsage } from './disk-usage.ts'
 import { filterImages, type ImageFilter } from './filter-images.ts'
 import { Image } from './image.ts'
 import type { ImportOptions, ImportProgress } from './import.ts'
 import { type ImageInfo, type ImageSummary, inspectImage, listImages } from './inspect.ts'
 import type { LoadOptions } from './load.ts'
+import { type ImageMount, type ImageMountInfo, listImageMounts } from './mount.ts'
 import { platformOption } from './platform-option.ts'
 import { type PullProgress, progressKey } from './progress.ts'
 import { type PrunedImages, type PruneImagesOptions, pruneImages } from './prune.ts'
@@ -18,6 +20,7 @@ import { findImage } from './resolve-name.ts'
 import type { SavedImageInfo, SaveOptions, SaveProgress, SaveStreamOptions } from './save.ts'
 import { saveLazily, saveStreamLazily } from './save-lazily.ts'
 import { tagImage } from './tag.ts'
+import type { ImageVerification, VerifyImageOptions } from './verify-stored.ts'
 
 /** @public */
 export interface FindImageOptions {
@@ -74,12 +77,13 @@ export class Images {
 
   /**
    * Makes an image of one layer out of a root file system: a tar (compressed or not), a directory, or a stream of a tar.
+   * The policy is asked, as podman does, about the transport `tarball`.
    *
    * @example
    * ```ts
    * const image = await runtime.images.import('/srv/rootfs', { name: 'mine:1', config: { Cmd: ['/bin/sh'] } })
    * ```
-   * @throws ERR_ARCHIVE_INVALID, ERR_LAYER_*, ERR_COMPRESSION_*, ERR_IMAGE_CONFIG_INVALID, ERR_NO_SPACE
+   * @throws ERR_TRUST_DENIED, ERR_ARCHIVE_INVALID, ERR_LAYER_*, ERR_COMPRESSION_*, ERR_IMAGE_CONFIG_INVALID, ERR_NO_SPACE
    */
   import(from: string | AsyncIterable<Uint8Array>, options?: ImportOptions): Operation<Image, ImportProgress> {
     const load = async () => {
@@ -138,8 +142,36 @@ export class Images {
     return imageDiskUsage(this.#context)
   }
 
+  /**
+   * Asks a policy again about an image, with the signatures that were fetched when it came, and without a network.
+   *
+   * @example
+   * ```ts
+   * const { accepted, decisions } = await runtime.images.verify('quay.io/team/app:1', { policy: '/etc/stricter.json' })
+   * ```
+   * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS, ERR_POLICY_*, ERR_PROGRAM_MISSING; ERR_TRUST_DENIED with `throwIfDenied`
+   */
+  async verify(nameOrId: string, options: VerifyImageOptions & FindImageOptions = {}): Promise<ImageVerification> {
+    return (await this.get(nameOrId, options)).verify(options)
+  }
+
   async inspect(nameOrId: string): Promise<ImageInfo> {
     return inspectImage(this.#context, (await this.get(nameOrId)).id)
+  }
+
+  /** Mounts an image read-only; see `image.mount`. @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS, ERR_MOUNT_FAILED */
+  async mount(nameOrId: string): Promise<ImageMount> {
+    return (await this.get(nameOrId)).mount()
+  }
+
+  /** The images of this store that are mounted, by this program and others. */
+  async mounts(): Promise<ImageMountInfo[]> {
+    return listImageMounts(this.#context)
+  }
+
+  /** What an image's uppermost layer changes, or in what it differs from another image. @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS */
+  async diff(nameOrId: string, options?: ImageDiffOptions): Promise<readonly ImageChange[]> {
+    return (await this.get(nameOrId)).diff(options)
   }
 
   /** Gives an image one more name and resolves to that in full. */
