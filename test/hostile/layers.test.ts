@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { sealLayers } from '../../src/host/jobs/seal-layers.ts'
 import { mount, umount2 } from '../../src/host/sys/libc.ts'
 import { digestOf } from '../../src/spec/digest.ts'
 import { LayerBench } from '../helpers/layers.ts'
@@ -457,6 +458,20 @@ describe('forged bookkeeping', () => {
     for (const [name, { xattrs }] of treeFacts(layer.fs))
       expect([name, Object.keys(xattrs)]).toEqual([name, name.startsWith('d') ? ['user.kept'] : []])
     rmSync(layer.directory, { recursive: true })
+  })
+})
+
+describe('a stack of layers', () => {
+  test('learns nothing of directories of the host that a link of a lower layer leads to', async () => {
+    const secret = join(bench.path, 'victim/closed')
+    for (const target of [outside, '../'.repeat(20) + outside.slice(1)]) {
+      const lower = await bench.unpack(tar(symlink('a', target), directory('b'), symlink('b/c', target)))
+      const upper = await bench.unpack(tar({ name: 'a/closed/x' }, { name: 'b/c/closed/x' }))
+      sealLayers({ layers: [lower.directory, upper.directory], root: bench.path })
+      for (const name of ['a/closed', 'b/c/closed']) expect(treeFacts(upper.fs).get(name)).toMatchObject({ mode: '755' })
+      for (const { directory: path } of [lower, upper]) rmSync(path, { recursive: true })
+    }
+    expect(statSync(secret).mode & 0o777).toBe(0o700)
   })
 })
 

@@ -1,0 +1,34 @@
+import { chmodSync, lchownSync, lstatSync } from 'node:fs'
+import { errorCode } from '../../errors/errors.ts'
+import { lgetxattr, llistxattr, lsetxattr, utimensat } from '../sys/libc.ts'
+
+/** Overlay's own, which say what a directory is to the layers below it. */
+const OVERLAY_ATTRIBUTES = /^(?:trusted|user)\.overlay\./
+/** The file system or the user namespace does not take the attribute: unpacking has lost it the same way. */
+const NOT_TAKEN: ReadonlySet<string | undefined> = new Set(['ENOTSUP', 'EOPNOTSUPP', 'EPERM'])
+
+/** Gives a directory the owner, mode, extended attributes and times of another. */
+export function adoptAttributes(copy: string | Buffer, original: string | Buffer): void {
+  const { uid, gid, mode, mtimeNs, atimeNs } = lstatSync(original, { bigint: true })
+  lchownSync(copy, Number(uid), Number(gid))
+  // After chown, which takes the set-id bits away.
+  chmodSync(copy, Number(mode) & 0o7777)
+  for (const name of llistxattr(original)) if (!OVERLAY_ATTRIBUTES.test(name)) copyXattr(copy, original, name)
+  utimensat(copy, timeSpec(atimeNs), timeSpec(mtimeNs), { nofollow: true })
+}
+
+function copyXattr(copy: string | Buffer, original: string | Buffer, name: string): void {
+  const value = lgetxattr(original, name)
+  try {
+    if (value !== undefined) lsetxattr(copy, name, value)
+  } catch (error) {
+    if (!NOT_TAKEN.has(errorCode(error))) throw error
+  }
+}
+
+const SECOND_NS = 1_000_000_000n
+
+function timeSpec(nanoseconds: bigint): { sec: bigint; nsec: number } {
+  const nsec = ((nanoseconds % SECOND_NS) + SECOND_NS) % SECOND_NS
+  return { sec: (nanoseconds - nsec) / SECOND_NS, nsec: Number(nsec) }
+}
