@@ -18,17 +18,19 @@ export interface PodmanOptions {
   readonly ociRuntime: 'crun' | 'runc'
   /** Where its store is made. @defaultValue a directory under the system's directory of temporary files */
   readonly parent?: string
+  /** Added to its environment. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 /** Opens a podman. Disposing of it removes its containers and its store; twice does no harm. */
-export async function openPodman({ ociRuntime, parent = tmpdir() }: PodmanOptions): Promise<Podman> {
+export async function openPodman({ ociRuntime, parent = tmpdir(), env: more = {} }: PodmanOptions): Promise<Podman> {
   const directory = await mkdtemp(join(parent, 'podman-'))
   // podman takes 50 characters at most for this one.
   const runRoot = await mkdtemp(join(tmpdir(), 'pm-'))
   const [root, config] = [join(directory, 'root'), join(directory, 'containers.conf')]
   await mkdir(join(directory, 'tmp'))
   await writeFile(config, containersConf(join(directory, 'tmp')))
-  const env = { ...process.env, CONTAINERS_CONF: config, TMPDIR: join(directory, 'tmp') }
+  const env = { ...process.env, ...more, CONTAINERS_CONF: config, TMPDIR: join(directory, 'tmp') }
   const flags = ['--root', root, '--runroot', runRoot, '--runtime', ociRuntime]
   const run = (...args: string[]) => runProgram('podman', [...flags, ...args], { env })
   const output = (...args: string[]) => outputOf('podman', [...flags, ...args], { env })
