@@ -101,6 +101,7 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     dockerHost: options.env.DOCKER_HOST,
     platform: hostPlatform(arch(), cpuInfo()),
     exits,
+    userFiles: new Map(),
     defaults: defaultsOf(options),
     bootId: readBootId(),
     exitCommand: once(async () => exitCommand({ runRoot: paths.runRoot, path: options.env.PATH, open: containerOptions(options) })),

@@ -70,12 +70,15 @@ function goesByItself({ row, stored }: ContainerSession): boolean {
   return ephemeral && !(stored.attended && ownerPid !== null && isSameProcess(ownerPid, ownerStartTime ?? 0))
 }
 
-/** The end of a removal: what it has on disk and in the run directory, then the row. */
-export async function removeExited(context: Context, session: ContainerSession): Promise<void> {
+/**
+ * The end of a removal: what it has on disk and in the run directory, then the row.
+ *
+ * @param storageRemoved - when that was begun already
+ */
+export async function removeExited(context: Context, session: ContainerSession, storageRemoved?: Promise<void>): Promise<void> {
   if (session.row.status !== 'removing') await session.apply({ type: 'removal-begun' })
   crashPoint('remove: begun')
-  const storage = await context.storage()
-  await storage.removeContainer(session.row.id)
+  await (storageRemoved ?? context.storage().then((storage) => storage.removeContainer(session.row.id)))
   rmSync(context.paths.bundle(session.row.id), { recursive: true, force: true })
   crashPoint('remove: storage removed')
   await session.forget()

@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto'
 import type { CreateContainerOptions } from '../bundle/container-options.ts'
 import { resolveContainerConfig } from '../bundle/resolve-config.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
+import { transition } from '../lifecycle/state-machine.ts'
 import type { Digest } from '../spec/digest.ts'
 import type { ImageConfig } from '../spec/image.ts'
 import type { ContainerRow, NewContainerRow } from '../state/container-row.ts'
-import { insertContainer } from '../state/container-table.ts'
+import { insertContainer, setContainerState } from '../state/container-table.ts'
 import { crashPoint } from '../util/crash-point.ts'
 
 /** The image of a new container: what its row and its config need of it. */
@@ -20,7 +21,7 @@ export interface CreateContainerInput {
   readonly image: ContainerImage
   readonly options: CreateContainerOptions
   /**
-   * `attached` runs without a monitor, as a part of this process; `attended` has one, and its end belongs to the verb that
+   * `attached` runs without a monitor, as a part of this process, and counts as running at once; `attended` has one, and its end belongs to the verb that
    * made it. @defaultValue 'monitored'
    */
   readonly mode?: 'monitored' | 'attended' | 'attached'
@@ -82,17 +83,15 @@ export async function createContainer(
     network: null,
     warnings: [],
   }
+  const announce = (action: 'create' | 'start') =>
+    context.events.record({ type: 'container', action, id, name: row.name, attributes: { image: image.name, labels: row.labels } })
   const created = await context.db.transaction(
     () => {
       const full = insertContainer(context.db, row, stored)
-      context.events.record({
-        type: 'container',
-        action: 'create',
-        id,
-        name: row.name,
-        attributes: { image: image.name, labels: row.labels },
-      })
-      return full
+      announce('create')
+      if (mode !== 'attached') return full
+      announce('start')
+      return setContainerState(context.db, id, transition(full, { type: 'ran-attached', at: Date.now(), bootId: context.bootId }))
     },
     { durable: !ephemeral },
   )

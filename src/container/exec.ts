@@ -7,7 +7,7 @@ import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
 import { parseDuration } from '../util/quantity.ts'
-import { identify } from './init.ts'
+import { identify } from './identify.ts'
 import { collectOutput, DEFAULT_MAX_OUTPUT_BYTES, drained } from './output.ts'
 import { ContainerProcess } from './process.ts'
 

@@ -1,20 +1,20 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { ContainerConfig } from '../bundle/container-config.ts'
-import { generateSpec } from '../bundle/generate.ts'
-import type { Identity } from '../bundle/host-facts.ts'
-import { resolveUser, USER_FILE_MAX_BYTES } from '../bundle/users.ts'
+import { type GeneratedSpec, generateSpec } from '../bundle/generate.ts'
 import { serializeSpec } from '../bundle/write.ts'
 import { matchHooks } from '../hooks/match.ts'
 import type { Context, Machine, StoredContainer } from '../lifecycle/context.ts'
 import type { ContainerSession } from '../lifecycle/with-container.ts'
 import type { RuntimeSpec, SpecHooks } from '../spec/runtime.ts'
 import type { SeccompProfile } from '../spec/seccomp-profile.ts'
+import type { ContainerRow } from '../state/container-row.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { cgroupPath } from './cgroup-path.ts'
 import { undoInit } from './cleanup.ts'
 import { hostDeviceNodes } from './device-nodes.ts'
 import { writeContainerFiles } from './files.ts'
+import { identify, identifyFresh } from './identify.ts'
 import { readSeccompProfile } from './seccomp-file.ts'
 
 /**
@@ -63,20 +63,37 @@ export async function initContainer(context: Context, session: ContainerSession,
 }
 
 /** Mounts the root file system, looks up the user and writes the bundle: what attached and monitored containers have in common. */
-export async function prepareBundle(
-  context: Context,
-  session: ContainerSession,
-  { config, layers }: StoredContainer,
-): Promise<RuntimeSpec> {
+export async function prepareBundle(context: Context, session: ContainerSession, stored: StoredContainer): Promise<RuntimeSpec> {
   const { row } = session
+  const storage = await context.storage()
+  mkdirSync(context.paths.bundle(row.id), { recursive: true, mode: 0o700 })
+  // The worker mounts while this process writes the spec.
+  const mounted = storage
+    .mount({ containerId: row.id, layers: stored.layers, volatile: row.ephemeral })
+    .then(() => crashPoint('init: mounted'))
+  const [{ spec, warnings }] = await Promise.all([specOf(context, { row, stored, mounted }), mounted])
+  if (warnings.join() !== row.warnings.join()) await session.patch({ warnings })
+  crashPoint('init: bundle written')
+  return spec
+}
+
+interface SpecInput {
+  readonly row: ContainerRow
+  readonly stored: StoredContainer
+  readonly mounted: Promise<unknown>
+}
+
+async function specOf(context: Context, { row, stored, mounted }: SpecInput): Promise<GeneratedSpec> {
+  const { config, layers, attended } = stored
   const [storage, machine] = await Promise.all([context.storage(), context.machine()])
-  const bundle = context.paths.bundle(row.id)
-  mkdirSync(bundle, { recursive: true, mode: 0o700 })
-  const rootfs = await storage.mount({ containerId: row.id, layers, volatile: row.ephemeral })
-  crashPoint('init: mounted')
-  const identity = await identify(context, config.process, rootfs.path)
-  const files = writeContainerFiles({ directory: bundle, config, row })
-  const { spec, warnings } = generateSpec({
+  const rootfs = { path: storage.rootfs(row.id).path, layers, mounted }
+  const isFresh = row.attached || attended
+  // Made by the verb that starts it, it is as its image made it. Others may have been written to.
+  const identity = isFresh
+    ? await identifyFresh(context, config.process, rootfs)
+    : await mounted.then(() => identify(context, config.process, rootfs.path))
+  const files = writeContainerFiles({ directory: context.paths.bundle(row.id), config, row })
+  return generateSpec({
     config,
     rootfsPath: rootfs.path,
     facts: machine.facts,
@@ -87,9 +104,6 @@ export async function prepareBundle(
     hooks: await matchingHooks(context, config),
     cgroupsPath: machine.facts.cgroupControllers.length > 0 ? cgroupPath(context, config.cgroupParent, row.id) : '',
   })
-  if (warnings.join() !== row.warnings.join()) await session.patch({ warnings })
-  crashPoint('init: bundle written')
-  return spec
 }
 
 /** Hooks are matched against what the caller said, never against anything of the image. */
@@ -101,19 +115,4 @@ async function matchingHooks(context: Context, { annotations, process, mounts }:
 function seccompProfile(seccomp: string, machine: Machine): { seccompProfile?: SeccompProfile } {
   if (seccomp.startsWith('/')) return { seccompProfile: readSeccompProfile(seccomp) }
   return machine.seccompProfile ? { seccompProfile: machine.seccompProfile } : {}
-}
-
-/** Who the container runs as. Numbers that need no look-up cost no reading of the image's files. */
-export async function identify(
-  context: Context,
-  process: { readonly user: string; readonly groups: readonly string[] },
-  rootfs: string,
-): Promise<Identity> {
-  const host = await context.host()
-  const [passwd, group] = await host.run('read-in-root', {
-    root: rootfs,
-    paths: ['/etc/passwd', '/etc/group'],
-    maxBytes: USER_FILE_MAX_BYTES,
-  })
-  return resolveUser({ user: process.user, groups: process.groups, passwd: passwd ?? null, group: group ?? null })
 }

@@ -3,6 +3,7 @@ import type { CreateContainerOptions } from '../bundle/container-options.ts'
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { AttachedProcess } from '../host/attached-process.ts'
 import { cgroupDirectory } from '../host/cgroup.ts'
+import { hastenCgroups } from '../host/cgroup-haste.ts'
 import type { RunAttachedOutput } from '../host/jobs/run-attached.ts'
 import type { PullPolicy } from '../image/pull.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
@@ -54,6 +55,7 @@ export async function runOnce<Encoding extends OutputEncoding>(
 ): Promise<RunResult<Encoding>> {
   const { input, encoding, maxOutputBytes, timeout, signal, monitor = false, ...create } = options
   signal?.throwIfAborted()
+  hastenCgroups()
   const io = {
     ...(input !== undefined && { input }),
     ...(encoding && { encoding }),
@@ -120,8 +122,7 @@ async function startAttached(
 ): Promise<AttachedProcess<RunAttachedOutput>> {
   const { stored, stdin, timeoutMs, signal } = input
   const { row } = session
-  // Written before anything is made on the host: whoever finds this row with its owner gone cleans up.
-  await session.apply({ type: 'ran-attached', at: Date.now(), bootId: context.bootId }, { announce: 'start' })
+  // Its row was written before anything is made on the host: whoever finds it with its owner gone cleans up.
   crashPoint('run: begun')
   const runtime = await context.ociRuntime(stored.ociRuntime)
   const spec = await prepareBundle(context, session, stored)
@@ -150,13 +151,15 @@ async function limitedMemoryCgroup(context: Context, id: string, { config }: Sto
 
 /** The process is gone, or never came to be. What is left of it on the host goes, and then the row. */
 async function finishAttached(context: Context, session: ContainerSession, exit: RunAttachedOutput | undefined): Promise<void> {
+  // A runtime that ran to its end has deleted the container itself: the worker takes away the rest while the rows are written.
+  const removed = exit && context.storage().then((storage) => storage.removeContainer(session.row.id))
+  removed?.catch(() => {})
   if (canHappen('exited', session.row.status)) {
     const { exitCode = -1, exitSignal = null, oomKilled = false } = exit ?? {}
     await session.apply({ type: 'exited', exitCode, exitSignal, oomKilled, finishedAt: Date.now() }, { announce: 'died' })
   }
-  // A runtime that ran to its end has deleted the container itself.
   if (exit === undefined) await cleanupContainer(context, session)
-  await removeExited(context, session)
+  await removeExited(context, session, removed)
 }
 
 async function runMonitored<Encoding extends OutputEncoding>(

@@ -46,6 +46,8 @@ export interface Context {
   /** The platform of this machine. */
   readonly platform: Platform
   readonly exits: ExitWatch
+  /** What images say of users, by their layers. */
+  readonly userFiles: Map<string, UserFiles>
   readonly defaults: ConfigDefaults
   readonly bootId: string
   /** What conmon runs when a container ends, if no podlib process is alive. */
@@ -55,6 +57,12 @@ export interface Context {
   readonly background: BackgroundWork
   /** Aborted when the runtime is being closed: what cannot go on without it ends then. */
   readonly closing: AbortSignal
+}
+
+/** `/etc/passwd` and `/etc/group`; null where there is none. */
+export interface UserFiles {
+  readonly passwd: Uint8Array | null
+  readonly group: Uint8Array | null
 }
 
 /** Facts about the machine that a bundle is generated from; looked up once a runtime. */
