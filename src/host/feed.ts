@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync, rmSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { Writable } from 'node:stream'
+import { releaseChunk } from '../archive/release-chunk.ts'
 import { growPipe, mkfifo } from './sys/libc.ts'
 
 /** A FIFO that the application writes and a job of the worker reads. */
@@ -27,7 +28,12 @@ export function openFeed(path: string): Feed {
   // A socket is a duplex, whose end a pipeline would wait for on both sides.
   const stream = new Writable({
     highWaterMark: PIPE_BYTES,
-    write: (chunk, _encoding, done) => socket.write(chunk, done),
+    write: (chunk: Buffer, _encoding, done) =>
+      socket.write(chunk, (error) => {
+        // Else what was received piles up: the collector's work for it takes longer than the transfer.
+        releaseChunk(chunk)
+        done(error)
+      }),
     // The reader's end of file is the close: a FIFO cannot be shut down on one side like a socket.
     final: (done) => void socket.once('close', () => done()).end(() => socket.destroy()),
   })
