@@ -25,7 +25,7 @@ export interface Host {
    * Runs a job. An abort is passed on to the job, which undoes its work; the call then rejects with the
    * signal's reason.
    *
-   * @throws ERR_HOST_WORKER_DIED when the worker ended before it answered, and whatever the job throws.
+   * @throws ERR_HOST_WORKER_DIED when the worker ended in the middle of the job, and whatever the job throws.
    */
   run<Name extends JobName>(name: Name, input: JobInput<Name>, options?: RunJobOptions<JobProgress<Name>>): Promise<JobOutput<Name>>
   /** How the worker sees the machine: which of its abilities callers may plan with. */
