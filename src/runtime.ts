@@ -34,7 +34,7 @@ export interface RuntimeInfo {
     readonly cgroupVersion: 1 | 2
     /** Controllers that containers are limited with; none means that limits have no effect. */
     readonly cgroupControllers: readonly string[]
-    /** Whether containers are made in a user namespace of this user's own. */
+    /** Whether containers are made in a user namespace: this user's own, or one that the program was started in. */
     readonly rootless: boolean
     /** How many user ids containers can have. */
     readonly userIds: number
@@ -147,7 +147,7 @@ export class Runtime implements AsyncDisposable {
         memoryBytes: totalmem(),
         cgroupVersion: facts.cgroupVersion,
         cgroupControllers: facts.cgroupControllers,
-        rootless: host.facts.overlayXattrs === 'user',
+        rootless: host.facts.inUserNamespace,
         userIds: host.facts.uids.reduce((sum, { size }) => sum + size, 0),
       },
       containers: { total: containers.length, running: containers.filter(({ status }) => status === 'running').length },

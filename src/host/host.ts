@@ -50,6 +50,8 @@ export type JobProgress<Name extends JobName> =
 
 /** What the worker can do and which ids it has. */
 export interface HostFacts {
+  /** Whether the worker is in a user namespace, podlib's own or one that the application was started in. */
+  readonly inUserNamespace: boolean
   /** Prefix of overlay's extended attributes: `user` inside a user namespace, where mounts get `userxattr`. */
   readonly overlayXattrs: 'trusted' | 'user'
   /** Whether cgroups can be made for containers: without, they have no limits and no statistics. */
