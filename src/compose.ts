@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { arch } from 'node:os'
 import { CONFIG_DEFAULTS, type ConfigDefaults } from './bundle/config-defaults.ts'
 import { describeMachine } from './compose-machine.ts'
-import { loadRegistries, loadTrust, openRegistry } from './compose-registry.ts'
+import { loadRegistries, loadTrust, openCredentials, openRegistry } from './compose-registry.ts'
 import { cleanupEnded } from './container/cleanup.ts'
 import { isPodlibError, PodlibError } from './errors/errors.ts'
 import { createEventLog } from './events/event-log.ts'
@@ -76,7 +76,8 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     withFileLock({ path: paths.hostLock, flock, what: `the host of run root ${paths.runRoot}` }, work)
   const host = unlessClosed(() => openHost({ runRoot: paths.runRoot, user: options.user, env: options.env, exclusively }))
   const registriesConf = once(() => loadRegistries(options))
-  const registry = unlessClosed(async () => openRegistry(options, await registriesConf()))
+  const credentials = once(async () => openCredentials(options, await registriesConf()))
+  const registry = unlessClosed(async () => openRegistry(options, await registriesConf(), await credentials()))
   const monitor = once(async () => findMonitor({ host: await host(), options, paths }))
   const exits = createExitWatch({
     db,
@@ -96,6 +97,8 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     machine: once(async () => describeMachine(await host(), options)),
     registry,
     registriesConf,
+    credentials: async (authFile) => (authFile === undefined ? credentials() : openCredentials(options, await registriesConf(), authFile)),
+    onRegistryWarning: options.onRegistryWarning,
     trust: once(() => loadTrust(options)),
     hooks: once(() => loadHooks({ directories: options.hooksDirectories })),
     dockerHost: options.env.DOCKER_HOST,

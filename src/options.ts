@@ -1,6 +1,7 @@
 import { homedir, userInfo } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { PodlibError } from './errors/errors.ts'
+import type { RegistryWarning } from './registry/types.ts'
 
 /** How a {@link Runtime} is opened. Everything is optional. @public */
 export interface RuntimeOptions {
@@ -24,6 +25,8 @@ export interface RuntimeOptions {
   readonly authFile?: string
   /** User names and passwords by registry host; they win over every file and are never sent to another host. @defaultValue \{\} */
   readonly credentials?: Readonly<Record<string, { readonly username: string; readonly password: string }>>
+  /** Called with what registries warn of, and when a mirror sent other bytes than it should have. Must not throw. @defaultValue nobody is told */
+  readonly onRegistryWarning?: (warning: RegistryWarning) => void
   /** Network of a container that does not say. @defaultValue `'none'` */
   readonly network?: 'none' | 'host'
   /** Log driver of a container that does not say. @defaultValue `'k8s-file'` */
@@ -48,6 +51,7 @@ export interface ResolvedOptions {
   readonly insecureRegistries: readonly string[]
   readonly authFile: string | undefined
   readonly credentials: Readonly<Record<string, { readonly username: string; readonly password: string }>>
+  readonly onRegistryWarning: (warning: RegistryWarning) => void
   readonly network: 'none' | 'host'
   readonly logDriver: 'k8s-file' | 'none'
   readonly hooksDirectories: readonly string[]
@@ -68,6 +72,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof RuntimeOptions>([
   'insecureRegistries',
   'authFile',
   'credentials',
+  'onRegistryWarning',
   'network',
   'logDriver',
   'hooksDirectories',
@@ -98,6 +103,7 @@ export function resolveOptions(options: RuntimeOptions): ResolvedOptions {
     insecureRegistries: options.insecureRegistries ?? [],
     authFile: options.authFile,
     credentials: options.credentials ?? {},
+    onRegistryWarning: options.onRegistryWarning ?? (() => {}),
     network: options.network ?? 'none',
     logDriver: options.logDriver ?? 'k8s-file',
     hooksDirectories: options.hooksDirectories ?? [],

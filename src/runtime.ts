@@ -14,6 +14,7 @@ import type { PullPolicy } from './image/pull.ts'
 import type { Context } from './lifecycle/context.ts'
 import { recoverStore } from './lifecycle/recover.ts'
 import { type ResolvedOptions, type RuntimeOptions, resolveOptions } from './options.ts'
+import { Registries } from './registries.ts'
 import { listContainers } from './state/container-table.ts'
 import { listImages } from './state/image-table.ts'
 
@@ -59,6 +60,8 @@ export class Runtime implements AsyncDisposable {
   readonly images: Images
   /** The containers of the store. */
   readonly containers: Containers
+  /** Registries, and the credentials for them. */
+  readonly registries: Registries
   /** Which images may come into the store. */
   readonly trust: ImageTrust
   readonly #context: Context
@@ -72,6 +75,7 @@ export class Runtime implements AsyncDisposable {
     this.#options = options
     this.images = new Images(composition.context)
     this.containers = new Containers(composition.context)
+    this.registries = new Registries(composition.context)
     this.trust = new ImageTrust(composition.context)
   }
 

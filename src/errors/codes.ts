@@ -74,6 +74,8 @@ export const ERROR_KINDS = {
   ERR_REGISTRY_PROTOCOL: 'internal',
   ERR_REGISTRY_BLOCKED: 'denied',
   ERR_REGISTRY_SERVER: 'unavailable',
+  ERR_REGISTRY_UNSUPPORTED: 'unsupported',
+  ERR_SEARCH_FAILED: 'unavailable',
   ERR_REGISTRY_BODY_TOO_LARGE: 'denied',
   ERR_CREDENTIALS: 'denied',
   ERR_MANIFEST_NOT_FOUND: 'not-found',

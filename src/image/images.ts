@@ -19,6 +19,7 @@ import { type RemovedImage, type RemoveImageOptions, removeImage } from './remov
 import { findImage } from './resolve-name.ts'
 import type { SavedImageInfo, SaveOptions, SaveProgress, SaveStreamOptions } from './save.ts'
 import { saveLazily, saveStreamLazily } from './save-lazily.ts'
+import type { SearchOptions, SearchResults } from './search.ts'
 import { tagImage } from './tag.ts'
 import type { ImageVerification, VerifyImageOptions } from './verify-stored.ts'
 
@@ -109,6 +110,21 @@ export class Images {
   /** Like {@link Images.save}, but into a stream. Destroying the stream stops the work; failures come through it. */
   saveStream(names: string | readonly string[], options?: SaveStreamOptions): Readable {
     return saveStreamLazily(this.#context, typeof names === 'string' ? [names] : names, options)
+  }
+
+  /**
+   * Searches registries for images, or with `listTags` for the tags of one: the registry that the term begins with, or the
+   * search registries. One that fails does not hide what others have found.
+   *
+   * @example
+   * ```ts
+   * const { results } = await runtime.images.search('registry.example/alpine', { limit: 10 })
+   * ```
+   * @throws ERR_SEARCH_FAILED when several registries were asked and none has answered, ERR_REGISTRY_* of a single one
+   */
+  async search(term: string, options?: SearchOptions): Promise<SearchResults> {
+    const { searchImages } = await import('./search.ts')
+    return searchImages(this.#context, term, options)
   }
 
   /** Finds an image by name, short name, digest, id or the beginning of an id. @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS */

@@ -10,7 +10,9 @@ import type { LogDriver } from '../log/log-driver.ts'
 import type { Monitor } from '../monitor/monitor.ts'
 import type { OciRuntime } from '../oci-runtime/oci-runtime.ts'
 import type { RegistryClient } from '../registry/client-interface.ts'
+import type { CredentialStore } from '../registry/credentials.ts'
 import type { RegistriesConf } from '../registry/registries-conf.ts'
+import type { RegistryWarning } from '../registry/types.ts'
 import type { Digest } from '../spec/digest.ts'
 import type { Platform } from '../spec/platform.ts'
 import type { SeccompProfile } from '../spec/seccomp-profile.ts'
@@ -39,6 +41,9 @@ export interface Context {
   readonly machine: () => Promise<Machine>
   readonly registry: () => Promise<RegistryClient>
   readonly registriesConf: () => Promise<RegistriesConf>
+  /** The credentials of this runtime; or of one file, and nowhere else. */
+  readonly credentials: (authFile?: string) => Promise<CredentialStore>
+  readonly onRegistryWarning: (warning: RegistryWarning) => void
   readonly trust: () => Promise<Trust>
   readonly hooks: () => Promise<readonly Hook[]>
   /** `DOCKER_HOST`, for images of a Docker daemon. */
