@@ -31,6 +31,7 @@ import { createRunc } from './oci-runtime/runc.ts'
 import type { ResolvedOptions } from './options.ts'
 import { hostPlatform } from './spec/platform.ts'
 import { openDatabase } from './state/database.ts'
+import { createImageStores } from './storage/additional/image-stores.ts'
 import { createOverlayDriver } from './storage/overlay/overlay-driver.ts'
 import { type Once, once } from './util/once.ts'
 
@@ -90,9 +91,11 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     locks: createLocks({ dir: paths.locks, flock }),
     events: createEventLog({ db }),
     host,
+    imageStores: createImageStores({ additional: options.additionalImageStores, ...options }),
     storage: once(async () => createOverlayDriver({ root: paths.root, runRoot: paths.runRoot, host: await host() })),
     ociRuntime: ociRuntimes({ host, options, paths }),
     monitor,
+    findProgram: (name) => findProgram((name === 'buildah' ? options.buildah : undefined) ?? name, { path: options.env.PATH }),
     logDriver: (name) => (name === 'none' ? noLog : k8sFile),
     machine: once(async () => describeMachine(await host(), options)),
     registry,

@@ -13,6 +13,8 @@ export interface RuntimeOptions {
   readonly ociRuntime?: string
   /** Absolute path of conmon. @defaultValue looked up in the usual places */
   readonly conmon?: string
+  /** Absolute path of Buildah, for `images.build`. @defaultValue looked up in `PATH` when something is built */
+  readonly buildah?: string
   /** What images may be pulled: the path of a policy.json or its content. @defaultValue the user's or system's containers policy.json; none is an error */
   readonly policy?: string | object
   /** Path of registries.conf. @defaultValue the user's or the system's */
@@ -35,6 +37,11 @@ export interface RuntimeOptions {
   readonly hooksDirectories?: readonly string[]
   /** cgroup that containers' cgroups are made in. @defaultValue `/podlib` */
   readonly cgroupParent?: string
+  /**
+   * Roots of stores of podman, buildah or CRI-O (`/var/lib/containers/storage`) whose images are found and run where they are,
+   * without a copy. They are only read; what they hold is trusted as it is. @defaultValue []
+   */
+  readonly additionalImageStores?: readonly string[]
   /** Environment that paths, proxies and credentials are looked up in. @defaultValue `process.env` */
   readonly env?: Readonly<Record<string, string | undefined>>
 }
@@ -45,6 +52,7 @@ export interface ResolvedOptions {
   readonly runRoot: string
   readonly ociRuntime: string | undefined
   readonly conmon: string | undefined
+  readonly buildah: string | undefined
   readonly policy: string | object | undefined
   readonly registriesConf: string | undefined
   readonly searchRegistries: readonly string[] | undefined
@@ -56,6 +64,7 @@ export interface ResolvedOptions {
   readonly logDriver: 'k8s-file' | 'none'
   readonly hooksDirectories: readonly string[]
   readonly cgroupParent: string
+  readonly additionalImageStores: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly home: string
   readonly user: { readonly name: string; readonly uid: number; readonly gid: number }
@@ -66,6 +75,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof RuntimeOptions>([
   'runRoot',
   'ociRuntime',
   'conmon',
+  'buildah',
   'policy',
   'registriesConf',
   'searchRegistries',
@@ -77,6 +87,7 @@ const KNOWN: ReadonlySet<string> = new Set<keyof RuntimeOptions>([
   'logDriver',
   'hooksDirectories',
   'cgroupParent',
+  'additionalImageStores',
   'env',
 ])
 
@@ -97,6 +108,7 @@ export function resolveOptions(options: RuntimeOptions): ResolvedOptions {
     ),
     ociRuntime,
     conmon: options.conmon,
+    buildah: options.buildah,
     policy: options.policy,
     registriesConf: options.registriesConf,
     searchRegistries: options.searchRegistries,
@@ -108,10 +120,17 @@ export function resolveOptions(options: RuntimeOptions): ResolvedOptions {
     logDriver: options.logDriver ?? 'k8s-file',
     hooksDirectories: options.hooksDirectories ?? [],
     cgroupParent: options.cgroupParent ?? '/podlib',
+    additionalImageStores: additionalStores(options.additionalImageStores ?? []),
     env,
     home,
     user: { name: userName(uid), uid, gid: process.getegid?.() ?? 0 },
   }
+}
+
+function additionalStores(roots: readonly string[]): string[] {
+  const relative = roots.find((root) => !isAbsolute(root))
+  if (relative !== undefined) throw invalid(`additionalImageStores must be absolute paths, not '${relative}'`)
+  return [...new Set(roots.map((root) => resolve(root)))]
 }
 
 /** A user without an entry in the user database is known by number, as subuid(5) allows. */

@@ -34,6 +34,7 @@ export const ERROR_KINDS = {
   // store, state database, locks
   ERR_STORE_UNREADABLE: 'unavailable',
   ERR_STORE_VERSION: 'unsupported',
+  ERR_STORE_UNSUPPORTED: 'unsupported',
   ERR_STORE_IN_USE: 'in-use',
   ERR_STORE_CORRUPT: 'internal',
   ERR_NO_SPACE: 'unavailable',
@@ -90,6 +91,7 @@ export const ERROR_KINDS = {
   ERR_IMAGE_AMBIGUOUS: 'invalid-argument',
   ERR_IMAGE_IN_USE: 'in-use',
   ERR_IMAGE_NAME_EXISTS: 'already-exists',
+  ERR_IMAGE_READ_ONLY: 'unsupported',
   ERR_BUILD_FAILED: 'internal',
   ERR_CONTAINERFILE_NOT_FOUND: 'not-found',
   ERR_CONTAINERFILE_INVALID: 'invalid-argument',

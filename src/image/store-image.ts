@@ -102,7 +102,8 @@ function assertSame(before: LayerRow | undefined, now: LayerRow | undefined, dif
   throw new PodlibError('ERR_LAYER_NOT_FOUND', `layer ${diffId} was removed meanwhile`, { details: { diffId } })
 }
 
-function buildTime(config: ImageConfig): number | null {
+/** When an image was built, if its config says. */
+export function buildTime(config: ImageConfig): number | null {
   const time = Date.parse(config.created ?? '')
   return Number.isNaN(time) ? null : time
 }

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT } from '../../archive/layer-files.ts'
-import { errorCode } from '../../errors/errors.ts'
+import { errorCode, PodlibError } from '../../errors/errors.ts'
 import type { Host } from '../../host/host.ts'
 import { isSameProcess, readProcess } from '../../host/proc.ts'
 import { type Digest, digestHex, isDigest } from '../../spec/digest.ts'
-import type { StagedLayer, StorageDriver } from '../storage-driver.ts'
+import type { LayerReference, StagedLayer, StorageDriver } from '../storage-driver.ts'
 
 /**
  * Layers as directories under kernel overlayfs:
@@ -28,7 +28,12 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
   const mounts = join(options.runRoot, 'mounts')
   const layerPath = (diffId: Digest) => join(layers, digestHex(diffId))
   /** The trees of a stack, top first. */
-  const trees = (stack: readonly Digest[]) => visibleLayers(stack.map(layerPath)).map((layer) => join(layer, LAYER_TREE))
+  const trees = (stack: readonly LayerReference[]) =>
+    visibleTrees(stack.map((layer) => (isDigest(layer) ? ownLayer(layer) : foreignLayer(layer))))
+  const ownLayer = (diffId: Digest) => ({
+    tree: join(layerPath(diffId), LAYER_TREE),
+    opaque: existsSync(join(layerPath(diffId), OPAQUE_ROOT)),
+  })
   const remove = (...paths: string[]) => host.run('remove-tree', { paths })
 
   /** In `staging`, a name that nobody else takes, by which `sweep` knows this process. */
@@ -146,9 +151,22 @@ function namesIn(directory: string): string[] {
   return existsSync(directory) ? readdirSync(directory) : []
 }
 
+interface LocatedLayer {
+  readonly tree: string
+  /** It hides all below it. */
+  readonly opaque: boolean
+}
+
 /** Top first, down to the first layer that hides all below it. */
-function visibleLayers(bottomFirst: readonly string[]): string[] {
+function visibleTrees(bottomFirst: readonly LocatedLayer[]): string[] {
   const topFirst = [...bottomFirst].reverse()
-  const opaque = topFirst.findIndex((layer) => existsSync(join(layer, OPAQUE_ROOT)))
-  return opaque < 0 ? topFirst : topFirst.slice(0, opaque + 1)
+  const opaque = topFirst.findIndex((layer) => layer.opaque)
+  return (opaque < 0 ? topFirst : topFirst.slice(0, opaque + 1)).map(({ tree }) => tree)
+}
+
+/** Nobody keeps the other program from removing it: what a container is made of may be gone at its next start. */
+function foreignLayer(tree: string): LocatedLayer {
+  if (lstatSync(tree, { throwIfNoEntry: false })?.isDirectory()) return { tree, opaque: false }
+  const text = `the layer in ${tree} is gone from that image store: bring the image back there, or make the container anew`
+  throw new PodlibError('ERR_LAYER_NOT_FOUND', text, { details: { path: tree } })
 }
