@@ -63,6 +63,7 @@ export type {
   VolumeEventAttributes,
 } from './events/event.ts'
 export type { EventFilter, EventQuery } from './events/event-log.ts'
+export type { BuildOptions, BuildOutput, BuildProgress, BuildStep } from './image/build-options.ts'
 export type { ImageChange, ImageDiffOptions } from './image/diff.ts'
 export type { ImageDiskUsage } from './image/disk-usage.ts'
 export type { ImageFilter } from './image/filter-images.ts'

@@ -3,12 +3,14 @@ import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Platform } from '../spec/platform.ts'
 import { lazyOperation, mapOperation, type Operation } from '../util/operation.ts'
+import type { BuildOptions, BuildProgress } from './build-options.ts'
+import { buildProgressKey } from './build-output.ts'
 import type { ImageChange, ImageDiffOptions } from './diff.ts'
 import { type ImageDiskUsage, imageDiskUsage } from './disk-usage.ts'
 import { filterImages, type ImageFilter } from './filter-images.ts'
 import { Image } from './image.ts'
 import type { ImportOptions, ImportProgress } from './import.ts'
-import { type ImageInfo, type ImageSummary, inspectImage, listImages } from './inspect.ts'
+import { type ImageInfo, type ImageSummary, inspectImage, listForeignImages, listImages } from './inspect.ts'
 import type { LoadOptions } from './load.ts'
 import { type ImageMount, type ImageMountInfo, listImageMounts } from './mount.ts'
 import { platformOption } from './platform-option.ts'
@@ -98,6 +100,24 @@ export class Images {
   }
 
   /**
+   * Builds an image from a Containerfile (or Dockerfile) with Buildah, which must be installed. Its cache is kept in this store;
+   * images that it begins with are those of this store, or pulled as `pull` does, under the same policy.
+   *
+   * @example
+   * ```ts
+   * const image = await runtime.images.build({ context: '/srv/app', name: 'app:1', network: 'host' })
+   * ```
+   * @throws ERR_BUILD_FAILED with the step and the last lines in `details`, ERR_CONTAINERFILE_*, ERR_PROGRAM_MISSING, and what a pull throws
+   */
+  build(options: BuildOptions): Operation<Image, BuildProgress> {
+    const load = async () => {
+      const { buildImage } = await import('./build.ts')
+      return () => buildImage(this.#context, options)
+    }
+    return mapOperation(lazyOperation(load, buildProgressKey), ({ id, name }) => new Image(this.#context, id, name))
+  }
+
+  /**
    * Saves images, layers shared, as an archive or directory that podlib, podman, docker and skopeo can load. Image IDs and
    * diff IDs stay what they are.
    *
@@ -143,9 +163,9 @@ export class Images {
     }
   }
 
-  /** Every image, or those that a filter takes, the longest stored first. */
+  /** Every image, or those that a filter takes, the longest stored first; those of additional stores come last. */
   async list(filter: ImageFilter = {}): Promise<ImageSummary[]> {
-    return filterImages(this.#context, listImages(this.#context), filter)
+    return filterImages(this.#context, [...listImages(this.#context), ...listForeignImages(this.#context)], filter)
   }
 
   /** Removes images without a name (with `all`, any) that no container was made from. */
