@@ -74,12 +74,15 @@ describe('CVE-2023-33959, CVE-2024-23332: a tag that moves between the verificat
   })
 
   it('config and layers of another image do not come in under a verified manifest', async () => {
-    const { name, good, evil } = twoImages()
+    const { name, repository, good, evil } = twoImages()
     const { runtime } = await openStore({ policy: SIGNED })
     const content = tar({ name: 'file', content: 'evil' })
-    registry.fault(new RegExp(`blobs/${good.layers[0]?.digest}`), { body: content, noLength: true })
+    registry.fault(new RegExp(`${repository}/blobs/${good.layers[0]?.digest}`), { body: content, noLength: true })
     expect(await failure(runtime.images.pull(name))).toMatchObject({ code: expect.stringMatching(/ERR_(DIGEST|SIZE)_MISMATCH/) })
-    registry.fault(new RegExp(`blobs/${good.config.digest}`), { body: JSON.stringify({ digest: evil.config.digest }), noLength: true })
+    registry.fault(new RegExp(`${repository}/blobs/${good.config.digest}`), {
+      body: JSON.stringify({ digest: evil.config.digest }),
+      noLength: true,
+    })
     expect(await failure(runtime.images.pull(name))).toMatchObject({ code: expect.stringMatching(/ERR_(DIGEST|SIZE)_MISMATCH/) })
     expect(await runtime.images.list()).toEqual([])
   })
