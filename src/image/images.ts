@@ -179,7 +179,10 @@ export class Images {
   }
 
   /**
-   * Asks a policy again about an image, with the signatures that were fetched when it came, and without a network.
+   * Asks a policy again about an image, with the signatures that were fetched when it came, and without a network. Asked for
+   * by a name that it was pulled by, it is judged as that; otherwise as everything that it was pulled or loaded as, and all of
+   * it must be accepted. A denial is an answer, unless `throwIfDenied` makes an error of it. What the policy of that time
+   * did not ask for was not fetched: a stricter policy then denies, and says to pull again.
    *
    * @example
    * ```ts
@@ -188,7 +191,9 @@ export class Images {
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS, ERR_POLICY_*, ERR_PROGRAM_MISSING; ERR_TRUST_DENIED with `throwIfDenied`
    */
   async verify(nameOrId: string, options: VerifyImageOptions & FindImageOptions = {}): Promise<ImageVerification> {
-    return (await this.get(nameOrId, options)).verify(options)
+    const { row, name, named } = findImage(this.#context, nameOrId, platformOption(options, this.#context.platform))
+    const { verifyStored } = await import('./verify-stored.ts')
+    return verifyStored(this.#context, { id: row.id, name: named ? name : row.id }, options)
   }
 
   async inspect(nameOrId: string): Promise<ImageInfo> {
