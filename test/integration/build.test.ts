@@ -108,7 +108,7 @@ describe('a build', () => {
     const containerfile = lines(
       'ARG BASE=unknown.invalid/none',
       'FROM registry.invalid/never AS unused',
-      'FROM ${BASE} AS tools',
+      'FROM $BASE AS tools',
       'ARG WORD',
       'RUN echo "$WORD" > /word',
       'FROM scratch AS result',
