@@ -31,7 +31,7 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
   const storage = await context.storage()
   const diffIds = config.rootfs.diff_ids
   const before = new Map(diffIds.map((diffId) => [diffId, getLayer(db, diffId)]))
-  if ([...before.values()].some((layer) => layer?.state === 'staging')) await storage.seal(diffIds)
+  await storage.seal(diffIds, { written: [...before.values()].some((layer) => layer?.state === 'staging') })
   const id = digestHex(configDigest)
   const { os, architecture, variant = '' } = normalizePlatform(config)
   await db.transaction(

@@ -32,8 +32,8 @@ export interface StorageDriver {
   discard(staged: StagedLayer): Promise<void>
   /** Idempotent. The caller knows that no image and no container uses the layer. */
   removeLayer(diffId: Digest): Promise<void>
-  /** Takes the published layers of one image, bottom first. */
-  seal(layers: readonly Digest[]): Promise<void>
+  /** Takes the published layers of one image, bottom first. Unless some are `written` just now they are on the disk already. */
+  seal(layers: readonly Digest[], options: { readonly written: boolean }): Promise<void>
   /**
    * A read-only mount has no writable part and is nobody's container; its id is any name that can be one of a file.
    *

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT } from '../../archive/layer-files.ts'
+import { hasImpliedDirectories, IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT } from '../../archive/layer-files.ts'
 import { errorCode, PodlibError } from '../../errors/errors.ts'
 import type { Host } from '../../host/host.ts'
 import { isSameProcess, readProcess } from '../../host/proc.ts'
 import { type Digest, digestHex, isDigest } from '../../spec/digest.ts'
 import type { LayerReference, StagedLayer, StorageDriver } from '../storage-driver.ts'
+import { stackCorrections } from './stack-corrections.ts'
 
 /**
  * Layers as directories under kernel overlayfs:
@@ -14,6 +15,7 @@ import type { LayerReference, StagedLayer, StorageDriver } from '../storage-driv
  * ```
  * <root>/layers/<hex of the diff ID>/fs/              the tree, one lower directory
  *                                    reassembly.zst   what it takes to write the layer's tar again
+ * <root>/corrections/<top layer>-<chain ID>/fs/       goes on top of a stack that needs it, see `seal-layers`
  * <root>/staging/<pid>-<start time>-<random>/         the same, being unpacked by that process
  * <root>/containers/<id>/{upper,work}                 a container's writable part
  * <runRoot>/mounts/<id>                               the merged view
@@ -26,10 +28,14 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
   const staging = join(options.root, 'staging')
   const containers = join(options.root, 'containers')
   const mounts = join(options.runRoot, 'mounts')
+  const corrections = stackCorrections(join(options.root, 'corrections'))
   const layerPath = (diffId: Digest) => join(layers, digestHex(diffId))
   /** The trees of a stack, top first. */
-  const trees = (stack: readonly LayerReference[]) =>
-    visibleTrees(stack.map((layer) => (isDigest(layer) ? ownLayer(layer) : foreignLayer(layer))))
+  const trees = (stack: readonly LayerReference[]) => {
+    const correction = stack.every((layer) => isDigest(layer)) ? corrections.tree(stack) : undefined
+    const visible = visibleTrees(stack.map((layer) => (isDigest(layer) ? ownLayer(layer) : foreignLayer(layer))))
+    return correction === undefined ? visible : [correction, ...visible]
+  }
   const ownLayer = (diffId: Digest) => ({
     tree: join(layerPath(diffId), LAYER_TREE),
     opaque: existsSync(join(layerPath(diffId), OPAQUE_ROOT)),
@@ -52,7 +58,7 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     const doomed = privatePath()
     mkdirSync(staging, { recursive: true, mode: 0o700 })
     renameSync(layerPath(diffId), doomed)
-    await remove(doomed)
+    await remove(doomed, ...corrections.ofTop(diffId))
   }
 
   return {
@@ -97,8 +103,11 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
 
     removeLayer,
 
-    async seal(stack) {
-      await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root })
+    async seal(stack, { written }) {
+      if (!written && (!stack.some((diffId) => hasImpliedDirectories(layerPath(diffId))) || corrections.tree(stack) !== undefined)) return
+      mkdirSync(staging, { recursive: true, mode: 0o700 })
+      const target = corrections.path(stack)
+      await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root, corrections: { staged: privatePath(), target } })
     },
 
     async mount({ containerId, layers: stack, volatile, readOnly = false }) {
@@ -139,7 +148,8 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
         const [pid, startTime] = name.split('-')
         return !isSameProcess(Number(pid), Number(startTime))
       })
-      if (abandoned.length > 0) await remove(...abandoned.map((name) => join(staging, name)))
+      const obsolete = corrections.withoutTop((hex) => existsSync(join(layers, hex)))
+      if (abandoned.length + obsolete.length > 0) await remove(...abandoned.map((name) => join(staging, name)), ...obsolete)
       return namesIn(layers)
         .map((hex) => `sha${hex.length * 4}:${hex}`)
         .filter((name) => isDigest(name))
@@ -161,7 +171,9 @@ interface LocatedLayer {
 function visibleTrees(bottomFirst: readonly LocatedLayer[]): string[] {
   const topFirst = [...bottomFirst].reverse()
   const opaque = topFirst.findIndex((layer) => layer.opaque)
-  return (opaque < 0 ? topFirst : topFirst.slice(0, opaque + 1)).map(({ tree }) => tree)
+  const visible = opaque < 0 ? topFirst : topFirst.slice(0, opaque + 1)
+  // Overlay takes no directory twice. What a layer has shows in its uppermost place, and what it hides is hidden from there.
+  return [...new Set(visible.map(({ tree }) => tree))]
 }
 
 /** Nobody keeps the other program from removing it: what a container is made of may be gone at its next start. */
