@@ -1,6 +1,6 @@
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { RegistryClient, RegistryRequestOptions } from '../registry/client-interface.ts'
-import { isSameEndpoint } from '../registry/failover.ts'
+import { isSameEndpoint, warnOfWrong } from '../registry/failover.ts'
 import { combinedError } from '../registry/registry-errors.ts'
 import type { Endpoint, RegistryWarning } from '../registry/types.ts'
 import type { Descriptor } from '../spec/descriptor.ts'
@@ -49,7 +49,7 @@ function elsewhere(blob: RegistryBlob, { error, served, failures }: Rejected): B
   const now = [...failures, { endpoint, error: namingPlaces(error, served) }]
   const isLeft = (candidate: Endpoint) => !now.some((failure) => isSameEndpoint(failure.endpoint, candidate))
   if (!blob.registry.endpoints(blob.reference).some(isLeft)) throw combinedError(now)
-  blob.onWarning({ registry: endpoint.registry, text: `${namingPlaces(error, served).message}; it is fetched again from elsewhere` })
+  warnOfWrong({ endpoint, error: namingPlaces(error, served) }, blob.onWarning)
   return registryBlob(blob, now)
 }
 

@@ -98,6 +98,8 @@ export function createAuthorizer({ http, retry, now = Date.now }: AuthorizerOpti
       if (!challenge) return { header: undefined, triedScopes: [] }
       if (challenge.scheme === 'basic') return { header: basic(await request.credential()), triedScopes: [] }
       const scope = widened.get(repositoryKey(request.endpoint)) ?? pullScope(request.endpoint)
+      // For what is not below a repository the registry has yet to say which it takes.
+      if (scope === '') return { header: undefined, triedScopes: [] }
       try {
         return { header: `Bearer ${(await token(request, challenge, scope)).value}`, triedScopes: [] }
       } catch (error) {

@@ -2,11 +2,11 @@ import { Readable } from 'node:stream'
 import { PodlibError } from '../errors/errors.ts'
 import type { Descriptor } from '../spec/descriptor.ts'
 import { header, refuseEncoding } from './body.ts'
-import { policyFor } from './failover.ts'
+import { policyFor, warnOfWrong } from './failover.ts'
 import { connectionError, type HttpResponse } from './http.ts'
 import { combinedError, protocolError, type RequestContext } from './registry-errors.ts'
 import { delayAfter, isRetryable, type RetryPolicy, sleep } from './retry.ts'
-import type { Endpoint } from './types.ts'
+import type { Endpoint, RegistryWarning } from './types.ts'
 
 /** One place to download a blob from. */
 export interface BlobSource {
@@ -32,6 +32,8 @@ export interface DownloadOptions {
   readonly onRetry?: ((retry: BlobRetry) => void) | undefined
   /** Called with each endpoint that gives bytes, before the first of them is delivered. */
   readonly onEndpoint?: ((endpoint: Endpoint) => void) | undefined
+  /** Called when an endpoint has another blob than it should, and the next one is asked. */
+  readonly onWarning?: ((warning: RegistryWarning) => void) | undefined
 }
 
 /** Progress after which earlier failures no longer count. */
@@ -103,6 +105,7 @@ async function* generate(options: DownloadOptions & { readonly signal: AbortSign
         const again = tries < policy.attempts && isRetryable(error)
         if (!again) {
           failures.push({ endpoint, error })
+          if (index < sources.length - 1) warnOfWrong({ endpoint, error }, options.onWarning)
           break
         }
         onRetry?.({ registry: endpoint.registry, offset, error })

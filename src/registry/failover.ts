@@ -1,7 +1,15 @@
+import type { PodlibErrorCode } from '../errors/codes.ts'
 import { isPodlibError } from '../errors/errors.ts'
 import { combinedError } from './registry-errors.ts'
 import type { RetryPolicy } from './retry.ts'
 import type { Endpoint, RegistryWarning } from './types.ts'
+
+const WRONG: ReadonlySet<string> = new Set<PodlibErrorCode>([
+  'ERR_DIGEST_MISMATCH',
+  'ERR_SIZE_MISMATCH',
+  'ERR_COMPRESSION_UNSUPPORTED',
+  'ERR_LAYER_TOO_LARGE',
+])
 
 /** Puts the endpoint that has served this image before the others. */
 export function preferEndpoint(endpoints: readonly Endpoint[], preferred: Endpoint | undefined): Endpoint[] {
@@ -17,6 +25,15 @@ export function isSameEndpoint(a: Endpoint, b: Endpoint): boolean {
 /** A mirror that is in trouble is left soon: the next endpoint is a better use of the time. */
 export function policyFor(policy: RetryPolicy, isLast: boolean): RetryPolicy {
   return isLast ? policy : { ...policy, attempts: Math.min(2, policy.attempts) }
+}
+
+/** Tells of an endpoint that sent something else than it should have, which nobody would hear of when the next one does better. */
+export function warnOfWrong(
+  { endpoint, error }: { readonly endpoint: Endpoint; readonly error: unknown },
+  onWarning: ((warning: RegistryWarning) => void) | undefined,
+): void {
+  if (!isPodlibError(error) || !WRONG.has(error.code)) return
+  onWarning?.({ registry: endpoint.registry, text: `${error.message}; it is fetched from elsewhere` })
 }
 
 export interface Places {
@@ -38,9 +55,7 @@ export async function firstEndpoint<Result>(
     } catch (error) {
       if (signal?.aborted) throw signal.reason
       failures.push({ endpoint, error })
-      if (!isLast && isPodlibError(error, 'ERR_DIGEST_MISMATCH')) {
-        onWarning?.({ registry: endpoint.registry, text: `${error.message}; it is fetched again from elsewhere` })
-      }
+      if (!isLast) warnOfWrong({ endpoint, error }, onWarning)
     }
   }
   throw combinedError(failures)

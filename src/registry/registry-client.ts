@@ -81,7 +81,8 @@ class Client implements RegistryClient {
     const { signal, onRetry, onEndpoint, avoid = [] } = options
     const isAvoided = ({ context }: BlobSource) => avoid.some((endpoint) => isSameEndpoint(endpoint, context.endpoint))
     const sources = [...this.#sources(target, descriptor, options), ...this.#foreign(descriptor)].filter((source) => !isAvoided(source))
-    return downloadBlob({ descriptor, sources, policy: this.#parts.policy, signal, onRetry, onEndpoint })
+    const { onWarning } = this.#options
+    return downloadBlob({ descriptor, sources, policy: this.#parts.policy, signal, onRetry, onEndpoint, onWarning })
   }
 
   async blobSize(target: RegistryTarget, digest: Digest, options: RegistryRequestOptions = {}): Promise<number> {
