@@ -64,6 +64,7 @@ export async function compose(options: ResolvedOptions): Promise<Composition> {
 }
 
 async function assemble(options: ResolvedOptions, paths: StorePaths, owner: FileLock): Promise<Composition> {
+  const imageStores = createImageStores({ additional: options.additionalImageStores, ...options })
   const db = await openDatabase(paths.database)
   const background = createBackground()
   const closing = new AbortController()
@@ -91,7 +92,7 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     locks: createLocks({ dir: paths.locks, flock }),
     events: createEventLog({ db }),
     host,
-    imageStores: createImageStores({ additional: options.additionalImageStores, ...options }),
+    imageStores,
     storage: once(async () => createOverlayDriver({ root: paths.root, runRoot: paths.runRoot, host: await host() })),
     ociRuntime: ociRuntimes({ host, options, paths }),
     monitor,

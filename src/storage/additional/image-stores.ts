@@ -20,7 +20,7 @@ export interface ImageStoresOptions {
   readonly env: Readonly<Record<string, string>>
 }
 
-/** Nothing is read before somebody asks for an image. @throws ERR_STORE_UNREADABLE for a store that is not there */
+/** Nothing is read before somebody asks for an image. @throws ERR_STORE_UNREADABLE, ERR_PERMISSION for a store that is not there or cannot be entered */
 export function createImageStores({ additional, user: { uid }, home, env }: ImageStoresOptions): ImageStores {
   for (const root of additional) assertDirectory(root)
   return {
@@ -40,7 +40,8 @@ function assertDirectory(root: string): void {
 }
 
 function missing(root: string, code: string | undefined): PodlibError {
-  return new PodlibError('ERR_STORE_UNREADABLE', `cannot open the additional image store ${root}: ${code}`, {
+  const kind = code === 'EACCES' ? 'ERR_PERMISSION' : 'ERR_STORE_UNREADABLE'
+  return new PodlibError(kind, `cannot open the additional image store ${root}: ${code}`, {
     details: { root, systemCode: code },
   })
 }
