@@ -1,11 +1,13 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { ContainerConfig } from '../bundle/container-config.ts'
+import type { IdRange as MappedRange } from '../bundle/container-options.ts'
 import { generateSpec } from '../bundle/generate.ts'
 import type { Identity } from '../bundle/host-facts.ts'
 import { resolveUser, USER_FILE_MAX_BYTES } from '../bundle/users.ts'
 import { serializeSpec } from '../bundle/write.ts'
 import { matchHooks } from '../hooks/match.ts'
+import { type IdMaps, mappedRoot } from '../host/mapped-directories.ts'
 import type { Context, Machine, StoredContainer } from '../lifecycle/context.ts'
 import type { ContainerSession } from '../lifecycle/with-container.ts'
 import type { RuntimeSpec, SpecHooks } from '../spec/runtime.ts'
@@ -72,10 +74,11 @@ export async function prepareBundle(
   const [storage, machine] = await Promise.all([context.storage(), context.machine()])
   const bundle = context.paths.bundle(row.id)
   mkdirSync(bundle, { recursive: true, mode: 0o700 })
-  const rootfs = await storage.mount({ containerId: row.id, layers, volatile: row.ephemeral })
+  const ids = ownIds(config)
+  const rootfs = await storage.mount({ containerId: row.id, layers, volatile: row.ephemeral, ...(ids && { ids }) })
   crashPoint('init: mounted')
   const identity = await identify(context, config.process, rootfs.path)
-  const files = writeContainerFiles({ directory: bundle, config, row })
+  const files = writeContainerFiles({ directory: bundle, config, row, owner: ids && mappedRoot(ids) })
   const { spec, warnings } = generateSpec({
     config,
     rootfsPath: rootfs.path,
@@ -90,6 +93,14 @@ export async function prepareBundle(
   if (warnings.join() !== row.warnings.join()) await session.patch({ warnings })
   crashPoint('init: bundle written')
   return spec
+}
+
+/** How the ids of a user namespace of the container's own differ from the host's; undefined when they do not. */
+function ownIds({ namespaces: { idMappings } }: ContainerConfig): IdMaps | undefined {
+  if (idMappings === null) return undefined
+  const ranges = (of: readonly MappedRange[]) => of.map(({ containerId, hostId, size }) => ({ inside: containerId, outside: hostId, size }))
+  const maps = { uids: ranges(idMappings.uids), gids: ranges(idMappings.gids) }
+  return [...maps.uids, ...maps.gids].some(({ inside, outside }) => inside !== outside) ? maps : undefined
 }
 
 /** Hooks are matched against what the caller said, never against anything of the image. */

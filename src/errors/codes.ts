@@ -46,6 +46,7 @@ export const ERROR_KINDS = {
   ERR_PERMISSION: 'denied',
   ERR_ROOTLESS_SETUP: 'unavailable',
   ERR_MOUNT_FAILED: 'unavailable',
+  ERR_ID_MAPPING_UNSUPPORTED: 'unsupported',
   ERR_CGROUP: 'unavailable',
   // names, digests, documents
   ERR_INVALID_REFERENCE: 'invalid-argument',

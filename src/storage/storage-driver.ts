@@ -1,3 +1,4 @@
+import type { IdMaps } from '../host/mapped-directories.ts'
 import type { Digest } from '../spec/digest.ts'
 
 /**
@@ -122,6 +123,8 @@ export interface MountRequest {
   readonly volatile: boolean
   /** Only shows the layers. */
   readonly readOnly?: boolean
+  /** Files belong to the ids of the container's own user namespace, whose root can reach them. @throws ERR_ID_MAPPING_UNSUPPORTED */
+  readonly ids?: IdMaps
 }
 
 export interface ContainerRootfs {

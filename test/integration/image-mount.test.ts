@@ -79,7 +79,7 @@ describe('an image that is mounted', () => {
     const mount = await image.mount()
     const error = await failure(image.remove())
     expect(error).toMatchObject({ code: 'ERR_IMAGE_IN_USE' })
-    expect(error.message).toContain(mount.path.split('/').at(-1))
+    expect(error.message).toContain(mount.path.split('/').at(-2))
     expect((await runtime.images.prune({ all: true })).removed.map(({ names }) => names)).toEqual([[SMALL]])
     expect(readFileSync(join(mount.path, 'etc/kept'), 'utf8')).toBe('kept')
     await image.remove({ force: true })

@@ -4,9 +4,11 @@ import { join } from 'node:path'
 import { hasImpliedDirectories, IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT } from '../../archive/layer-files.ts'
 import { errorCode, PodlibError } from '../../errors/errors.ts'
 import type { Host } from '../../host/host.ts'
+import { mappedRoot } from '../../host/mapped-directories.ts'
 import { isSameProcess, readProcess } from '../../host/proc.ts'
 import { type Digest, digestHex, isDigest } from '../../spec/digest.ts'
 import type { LayerReference, StagedLayer, StorageDriver } from '../storage-driver.ts'
+import { makeSearchable } from './searchable.ts'
 import { stackCorrections } from './stack-corrections.ts'
 
 /**
@@ -18,7 +20,7 @@ import { stackCorrections } from './stack-corrections.ts'
  * <root>/corrections/<top layer>-<chain ID>/fs/       goes on top of a stack that needs it, see `seal-layers`
  * <root>/staging/<pid>-<start time>-<random>/         the same, being unpacked by that process
  * <root>/containers/<id>/{upper,work}                 a container's writable part
- * <runRoot>/mounts/<id>                               the merged view
+ * <runRoot>/mounts/<id>/merged                        the merged view
  *           empty/                                    below the layers of a view that has fewer than two
  * ```
  */
@@ -40,6 +42,8 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     tree: join(layerPath(diffId), LAYER_TREE),
     opaque: existsSync(join(layerPath(diffId), OPAQUE_ROOT)),
   })
+  const merged = (containerId: string) => join(mounts, containerId, 'merged')
+  const mountPoints = (containerId: string) => [merged(containerId), ...mappedLayers(join(mounts, containerId))]
   const remove = (...paths: string[]) => host.run('remove-tree', { paths })
 
   /** In `staging`, a name that nobody else takes, by which `sweep` knows this process. */
@@ -110,28 +114,30 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
       await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root, corrections: { staged: privatePath(), target } })
     },
 
-    async mount({ containerId, layers: stack, volatile, readOnly = false }) {
-      const target = join(mounts, containerId)
+    async mount({ containerId, layers: stack, volatile, readOnly = false, ids }) {
+      const target = merged(containerId)
+      if (ids) makeSearchable(options.runRoot, mounts, mappedRoot(ids).uid)
       const own = join(containers, containerId)
       const lowers = trees(stack)
       await host.run('mount-rootfs', {
         ...(readOnly ? { lowers: atLeastTwo(lowers) } : { lowers, writable: { upper: join(own, 'upper'), work: join(own, 'work') } }),
         target,
+        ids,
         userXattrs: host.facts.overlayXattrs === 'user',
         volatile,
       })
       return { path: target }
     },
 
-    rootfs: (containerId) => ({ path: join(mounts, containerId) }),
+    rootfs: (containerId) => ({ path: merged(containerId) }),
 
     async unmount(containerId) {
-      await host.run('unmount', { targets: [join(mounts, containerId)] })
+      await host.run('unmount', { targets: mountPoints(containerId) })
     },
 
     async removeContainer(containerId) {
-      const target = join(mounts, containerId)
-      await host.run('remove-tree', { unmount: [target], paths: [join(containers, containerId), target] })
+      const paths = [join(containers, containerId), join(mounts, containerId)]
+      await host.run('remove-tree', { unmount: mountPoints(containerId), paths })
     },
 
     async writeTar(diffId, { path, compression }, signal) {
@@ -155,6 +161,11 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
         .filter((name) => isDigest(name))
     },
   }
+}
+
+/** Where a mount that was cut short may have left layers. */
+function mappedLayers(directory: string): string[] {
+  return namesIn(join(directory, 'mapped')).map((name) => join(directory, 'mapped', name))
 }
 
 function namesIn(directory: string): string[] {
