@@ -50,7 +50,9 @@ beforeAll(async () => {
     join(root, '..'),
   )
 }, 60_000)
-afterAll(() => podman?.[Symbol.asyncDispose]())
+afterAll(async () => {
+  await podman?.[Symbol.asyncDispose]()
+})
 
 const withStore = (more: RuntimeOptions = {}): RuntimeOptions => ({ additionalImageStores: [root], ...more })
 const own = (store: RuntimeStore) => (existsSync(join(store.root, 'layers')) ? readdirSync(join(store.root, 'layers')) : [])

@@ -55,7 +55,7 @@ export function isRealDirectory(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 }
 
-export function unreadable(path: string, why: string): PodlibError {
+function unreadable(path: string, why: string): PodlibError {
   return new PodlibError('ERR_STORE_UNREADABLE', `cannot read the image store file ${path}: ${why}`, { details: { path } })
 }
 

@@ -65,6 +65,13 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     await remove(doomed, ...corrections.ofTop(diffId))
   }
 
+  async function seal(stack: readonly Digest[], { written }: { readonly written: boolean }): Promise<void> {
+    if (!written && (!stack.some((diffId) => hasImpliedDirectories(layerPath(diffId))) || corrections.tree(stack) !== undefined)) return
+    mkdirSync(staging, { recursive: true, mode: 0o700 })
+    const target = corrections.path(stack)
+    await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root, corrections: { staged: privatePath(), target } })
+  }
+
   return {
     name: 'overlay',
 
@@ -107,12 +114,7 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
 
     removeLayer,
 
-    async seal(stack, { written }) {
-      if (!written && (!stack.some((diffId) => hasImpliedDirectories(layerPath(diffId))) || corrections.tree(stack) !== undefined)) return
-      mkdirSync(staging, { recursive: true, mode: 0o700 })
-      const target = corrections.path(stack)
-      await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root, corrections: { staged: privatePath(), target } })
-    },
+    seal,
 
     async mount({ containerId, layers: stack, volatile, readOnly = false, ids }) {
       const target = merged(containerId)
@@ -146,6 +148,8 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     },
 
     async diff(from, to, signal) {
+      // No image need have this stack: its directories are not yet as they would be.
+      for (const stack of [from, to]) if (stack.length > 1 && stack.every((layer) => isDigest(layer))) await seal(stack, { written: false })
       return host.run('diff-layers', { from: trees(from), to: trees(to), xattrPrefix: host.facts.overlayXattrs }, { signal })
     },
 
