@@ -1,4 +1,4 @@
-import { mkdirSync, symlinkSync } from 'node:fs'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
 import type { Runtime, RuntimeOptions } from '../../src/index.ts'
@@ -103,6 +103,19 @@ describe('signatures that are kept', () => {
     expect(await accepting.images.verify(copy, { policy: SIGNED })).toMatchObject({ accepted: false })
     // By id, the image is everything that it came as.
     expect(await accepting.images.verify(image.id, { policy: SIGNED })).toMatchObject({ accepted: false, decisions: [{}, {}] })
+  })
+
+  it('are left where they are when they are too large, and the image comes all the same', async () => {
+    const { name } = twoImages()
+    const { store, runtime } = await openStore({ policy: ACCEPT_ANYTHING })
+    const path = join(store.directory, 'saved')
+    await (await runtime.images.pull(name)).save({ format: 'dir', path })
+    await runtime.images.remove(name)
+    writeFileSync(join(path, 'signature-1'), Buffer.alloc(5 << 20, 0x88))
+    const image = await runtime.images.pull(`dir:${path}`)
+    expect(await image.save({ format: 'dir', path: `${path}-again` })).toMatchObject([{ signatures: 0 }])
+    const policy = { default: [{ type: 'signedBy', keyType: 'GPGKeys', keyData: base64('x') }] }
+    expect(await image.verify({ policy })).toMatchObject({ accepted: false, decisions: [{ requirements: [{ accepted: false }] }] })
   })
 
   it('are no way around a policy that cannot be read', async () => {
