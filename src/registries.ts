@@ -1,4 +1,4 @@
-import { PodlibError } from './errors/errors.ts'
+import { isPodlibError, PodlibError } from './errors/errors.ts'
 import type { Context } from './lifecycle/context.ts'
 import { checkScope } from './registry/auth-keys.ts'
 import type { CredentialExplanation } from './registry/credentials.ts'
@@ -106,8 +106,8 @@ export class Registries {
     const client = await this.#context.registry()
     for (const [index, reference] of candidates.entries()) {
       const tags = client.tags(reference, { ...(signal && { signal }) })[Symbol.asyncIterator]()
-      const first = await tags.next().catch((error: PodlibError) => {
-        if (index === candidates.length - 1 || error.kind !== 'not-found') throw error
+      const first = await tags.next().catch((error: unknown) => {
+        if (index === candidates.length - 1 || !isPodlibError(error) || error.kind !== 'not-found') throw error
       })
       if (first === undefined) continue
       if (!first.done) {

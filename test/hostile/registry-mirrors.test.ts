@@ -149,6 +149,20 @@ describe('an image', () => {
     expect([primary.requests, warnings]).toEqual([[], []])
   })
 
+  it('gets a layer of the store by the digest of its content only, never by what another image called it (CVE-2024-24557)', async () => {
+    const { primary, runtime, name } = await scene(0)
+    await runtime.images.pull(name)
+    // Its manifest says other bytes than its config: the content that the config names is in the store, the bytes are not asked for.
+    const { layers } = primary.addImage('team/claims', { tag: 'v1', layers: [{ bytes: OTHER, diffId: digestOf(PLAIN) }] })
+    await runtime.images.pull(`${primary.host}/team/claims:v1`)
+    expect(primary.requests.filter(({ path }) => path.includes(layers[0]?.digest ?? 'none'))).toEqual([])
+    // And nothing of that claim is believed for the next one.
+    primary.addImage('team/honest', { tag: 'v1', layers: [OTHER] })
+    const honest = await runtime.images.pull(`${primary.host}/team/honest:v1`)
+    expect((await honest.inspect()).layers).toMatchObject([{ diffId: digestOf(OTHER) }])
+    expect(primary.requests.filter(({ path }) => path.includes(layers[0]?.digest ?? 'none'))).toHaveLength(1)
+  })
+
   it('whose registry alone has it names that for a wrong layer', async () => {
     const { primary, runtime, warnings, name, plain } = await scene(0)
     primary.fault(new RegExp(plain), { body: OTHER })
