@@ -174,6 +174,25 @@ describe('an image of podman’s store', () => {
     expect(await failure(opening)).toMatchObject({ code: 'ERR_PERMISSION' })
     await session.end()
   })
+
+  testNeeding([...NEEDS, ...ROOTLESS_NEEDS], 'of a user runs without privilege, and can be copied', async () => {
+    const { user, options } = rootless()
+    const copy = join(user.home, 'storage')
+    await runProgram('cp', ['-a', root, copy])
+    await runProgram('chown', ['-R', '--no-dereference', `${user.uid}:${user.uid}`, copy])
+    const session = user.session()
+    await session.call('open', { ...options, additionalImageStores: [copy] })
+    const { stdout } = await session.call('run', NAME, ['sh', '-c', 'ls /home; ls /etc/os-release; id -u'])
+    expect(stdout).toBe('new\n0\n')
+    await session.call('pull', `containers-storage:[${copy}]${NAME}`)
+    await session.call('close')
+    await session.call('open', options)
+    expect((await session.call('run', NAME, ['ls', '/home'])).stdout).toBe('new\n')
+    await session.call('removeImage', NAME)
+    await session.call('close')
+    await session.end()
+    rmSync(copy, { recursive: true })
+  })
 })
 
 /** What a record of a tar has to tell exactly: names of any bytes and length, links, attributes, times, whiteouts. */
