@@ -104,6 +104,16 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
     expect([hash(stdout), hash(stderr)]).toEqual([hash(expected('out')), hash(expected('err'))])
   })
 
+  it('gets the limits of its container, also those without a limit', async () => {
+    const limited = await runtime.containers.run({
+      image: SMALL,
+      command: ['sleep', '1000'],
+      ulimits: { core: 'unlimited', nofile: 100 },
+    })
+    expect((await limited.exec(['sh', '-c', 'ulimit -c; ulimit -n'])).stdout).toBe('unlimited\n100\n')
+    await limited.remove({ force: true })
+  })
+
   it('kills everything that a process started when its time is over', async () => {
     const error = await failure(container.exec(['sh', '-c', 'sleep 1111 & (sleep 1111; true) & sleep 1111'], { timeout: 300 }))
     expect(error).toMatchObject({ code: 'ERR_EXEC_TIMEOUT', kind: 'timeout' })
