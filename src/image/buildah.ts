@@ -1,9 +1,13 @@
+import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { PodlibError } from '../errors/errors.ts'
 import { startAttached } from '../host/attached-process.ts'
 import { removeCgroup } from '../host/remove-cgroup.ts'
+import { flock } from '../host/sys/libc.ts'
 import type { Context } from '../lifecycle/context.ts'
+import { type FileLock, takeFileLock, tryFileLock } from '../lock/file-lock.ts'
 import { buildPath } from './build-checks.ts'
 import { lineSplitter } from './build-output.ts'
 import { type BuildahFiles, writeBuildahFiles } from './buildah-files.ts'
@@ -44,6 +48,7 @@ export async function withBuildah<Result>(
   context.findProgram('buildah')
   const directory = buildPath(ioPath(context, 'build'))
   const cgroupParent = join(context.defaults.cgroupParent ?? '/podlib', `build-${directory.slice(-16)}`)
+  const cache = await holdCache(context, signal)
   try {
     const place = await preparePlace(context, directory)
     try {
@@ -55,11 +60,45 @@ export async function withBuildah<Result>(
       await removeLeftovers(context, place, undefined).catch(() => {})
     }
   } finally {
-    const host = await context.host()
-    await host.run('remove-tree', { paths: [directory] })
-    if (host.facts.makesCgroups) await removeCgroup((await context.machine()).cgroups, cgroupParent)
+    await leave(context, directory, cgroupParent).finally(() => cache.release())
   }
 }
+
+async function leave(context: Context, directory: string, cgroupParent: string): Promise<void> {
+  const host = await context.host()
+  await host.run('remove-tree', { paths: [directory] })
+  if (host.facts.makesCgroups) await removeCgroup((await context.machine()).cgroups, cgroupParent)
+}
+
+/**
+ * Removes what builds have kept to be quicker the next time: their own storage, with copies of the images that they began with,
+ * and the content of cache mounts. Images of the store stay.
+ *
+ * @throws ERR_STORE_IN_USE while something is being built
+ */
+export async function removeBuildCache(context: Context): Promise<void> {
+  const shared = join(context.paths.root, 'buildah')
+  if (!existsSync(shared)) return
+  const alone = tryFileLock({ path: join(shared, 'users.lock'), flock, shared: false })
+  if (alone === undefined)
+    throw new PodlibError('ERR_STORE_IN_USE', 'cannot remove the build cache: a build is using it; try again when it has ended')
+  try {
+    await (await context.host()).run('remove-tree', { paths: [join(shared, 'storage'), join(shared, 'tmp')] })
+  } finally {
+    alone.release()
+  }
+}
+
+/** Held from a build's first look at the storage to the last: in between it must not vanish. */
+async function holdCache(context: Context, signal: AbortSignal): Promise<FileLock> {
+  const shared = buildPath(context.paths.root, 'buildah')
+  await mkdir(shared, { recursive: true, mode: 0o700 })
+  const options = { path: join(shared, 'users.lock'), flock, shared: true }
+  return takeFileLock(options, { signal, deadline: Date.now() + REMOVAL_MS, what: 'the build cache' })
+}
+
+/** A removal of the cache takes no longer. */
+const REMOVAL_MS = 300_000
 
 /** Where one build's files are, and those that all builds of a store share. */
 interface Place {

@@ -118,6 +118,17 @@ export class Images {
   }
 
   /**
+   * Removes what builds have kept to be quicker the next time: their own storage, with copies of the images that they began
+   * with, and the content of cache mounts. Images of the store stay.
+   *
+   * @throws ERR_STORE_IN_USE while something is being built
+   */
+  async removeBuildCache(): Promise<void> {
+    const { removeBuildCache } = await import('./buildah.ts')
+    return removeBuildCache(this.#context)
+  }
+
+  /**
    * Saves images, layers shared, as an archive or directory that podlib, podman, docker and skopeo can load. Image IDs and
    * diff IDs stay what they are.
    *

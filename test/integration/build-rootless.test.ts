@@ -41,6 +41,26 @@ describe.each(['crun', 'runc'] as const)('a build without privilege, with %s', (
     expect((await session.call('run', await session.call('build', options), ['cat', '/who'])).stdout).toBe('0\n')
   })
 
+  it('ends with its program, be that killed', async () => {
+    const doomed = lab().user.session()
+    await doomed.call('open', { ...lab().options, ociRuntime })
+    const build = doomed.call('build', text(`FROM ${lab().small}`, 'RUN sleep 86419 & sleep 86419')).catch(() => {})
+    const sleepers = () =>
+      lab()
+        .user.processes()
+        .filter(({ command }) => command.includes('86419'))
+    await eventually(() => expect(sleepers().length).toBeGreaterThan(1), 20_000)
+    await doomed.kill()
+    await build
+    await eventually(() => expect(sleepers()).toEqual([]))
+    const next = lab().user.session()
+    await next.call('open', { ...lab().options, ociRuntime })
+    await next.call('build', text(`FROM ${lab().small}`, 'RUN true'))
+    await next.call('close')
+    await next.end()
+    expect(readdirSync(join(lab().runRoot, 'io')).filter((name) => name.startsWith(`${doomed.pid}-`))).toEqual([])
+  })
+
   it('ends with all that it has started when it is aborted', async () => {
     const endless = text(`FROM ${lab().small}`, 'RUN echo asleep; sleep 86418 & sleep 86418')
     expect(await failure(session.call('build', endless, 'asleep'))).toBeDefined()

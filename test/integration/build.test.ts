@@ -11,7 +11,7 @@ import { fifos } from '../helpers/runtime-traces.ts'
 import { writeSmallImage } from '../helpers/small-image.ts'
 import { testNeeding } from '../helpers/test-needing.ts'
 
-const NEEDS = [...RUNTIME_NEEDS, 'buildah'] as const
+const NEEDS = [...RUNTIME_NEEDS, 'runc', 'buildah'] as const
 const lab = runtimeLab()
 const it = (name: string, work: () => Promise<void>) => testNeeding(NEEDS, name, work, 60_000)
 
@@ -65,7 +65,7 @@ function remains(place: RuntimeStore): string[] {
       .split('\n')
       .filter((line) => line.includes(`${place.root}/buildah`)),
     ...(containers.trim() === '[]' ? [] : [containers]),
-    ...readdirSync(join(place.root, 'buildah/tmp')),
+    ...readdirSync(join(place.root, 'buildah/tmp')).filter((name) => !name.startsWith('buildah-cache')),
     ...readdirSync(join(place.root, 'staging')),
     ...fifos(place),
   ]
@@ -175,11 +175,32 @@ describe('a build', () => {
     expect(names).toEqual([['lo'], [...readFileSync('/proc/net/dev', 'utf8').matchAll(/^\s*(\S+):/gm)].map(([, name]) => name), ['lo']])
   })
 
+  it('goes with runc as well', async () => {
+    const other = await store.open({ ociRuntime: 'runc' })
+    const image = await other.images.build({ containerfile: lines(`FROM ${SMALL}`, 'RUN id -u > /who'), noCache: true })
+    expect((await other.run(image, ['cat', '/who'])).stdout).toBe('0\n')
+    expect(cgroupsOf(store)).toEqual([])
+  })
+
   it('does not hinder another one', async () => {
     const containerfile = (word: string) => lines(`FROM ${SMALL}`, `RUN sleep 0.3; echo ${word} > /word`)
     const made = await Promise.all(['one', 'two'].map((word) => runtime.images.build({ containerfile: containerfile(word) })))
     expect(await Promise.all(made.map((image) => output(image, 'cat', '/word')))).toEqual(['one', 'two'])
     expect(remains(store)).toEqual([])
+  })
+
+  it('keeps its cache until that is removed, which waits for no build', async () => {
+    const build = runtime.images.build({
+      containerfile: lines(`FROM ${SMALL}`, 'RUN --mount=type=cache,target=/kept echo on > /kept/x; sleep 1'),
+    })
+    for await (const progress of build) if (progress.phase === 'step') break
+    expect(await failure(runtime.images.removeBuildCache())).toMatchObject({ code: 'ERR_STORE_IN_USE' })
+    await build
+    const again = lines(`FROM ${SMALL}`, 'RUN --mount=type=cache,target=/kept cp /kept/x /word')
+    expect(await output((await watch({ containerfile: again })).image, 'cat', '/word')).toBe('on')
+    await runtime.images.removeBuildCache()
+    expect(readdirSync(join(store.root, 'buildah')).sort()).toEqual(['lock', 'users.lock'])
+    expect(await failure(runtime.images.build({ containerfile: again }))).toMatchObject({ code: 'ERR_BUILD_FAILED' })
   })
 
   it('pulls what it needs as a pull does, under the same policy', async () => {
