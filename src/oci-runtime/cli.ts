@@ -4,6 +4,7 @@ import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import { runtimeFailure } from '../errors/runtime-failure.ts'
 import { startAttached } from '../host/attached-process.ts'
 import type { Started } from '../host/attached-runtime.ts'
+import { markExec } from '../host/exec-mark.ts'
 import type { Host } from '../host/host.ts'
 import type { EndAttachedInput } from '../host/jobs/end-attached.ts'
 import type { RunProgramInput, RunProgramOutput } from '../host/jobs/run-program.ts'
@@ -83,7 +84,7 @@ function execAttached(host: Host, runtime: RuntimeCommand, request: ExecRequest)
   const { id, process, timeoutMs, signal } = request
   return startAttached(stdioOptions(request), (stdio, started) =>
     attended({ host, started }, (onProgress) =>
-      host.run('exec-attached', { runtime, id, process: serializeSpec(process), stdio, timeoutMs }, { signal, onProgress }),
+      host.run('exec-attached', { runtime, id, process: serializeSpec(markExec(process)), stdio, timeoutMs }, { signal, onProgress }),
     ),
   )
 }

@@ -121,6 +121,16 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
     expect(await running('sleep 1000')).toHaveLength(1)
   })
 
+  it('kills what has left its parent and its session too when its time is over, and nothing that others started', async () => {
+    await container.exec(['sh', '-c', 'setsid sleep 1113 > /dev/null 2>&1 &'])
+    const script = '(setsid sh -c "sleep 1112 & sleep 1112" > /dev/null 2>&1 &); sleep 1112'
+    const error = await failure(container.exec(['sh', '-c', script], { timeout: 300 }))
+    expect(error).toMatchObject({ code: 'ERR_EXEC_TIMEOUT' })
+    expect(await running('1112')).toEqual([])
+    expect(await running('1113')).toHaveLength(1)
+    await container.exec(['sh', '-c', 'ps -o pid,args | while read -r pid args; do [ "$args" = "sleep 1113" ] && kill $pid; done'])
+  })
+
   it('kills everything that a process started when it is aborted', async () => {
     const reason = new Error('not interested any more')
     const abort = new AbortController()
