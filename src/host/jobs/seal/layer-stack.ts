@@ -4,7 +4,7 @@ import { IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT, readImpliedDirectories } from '.
 import { lgetxattr } from '../../sys/libc.ts'
 
 /** What a layer has at a path: a directory, nothing, or something by which overlay looks no further down. */
-export type Found = { readonly directory: Buffer; readonly isImplied: boolean; readonly parentIsOpaque: boolean } | 'nothing' | 'hidden'
+type Found = { readonly directory: Buffer; readonly isImplied: boolean; readonly parentIsOpaque: boolean } | 'nothing' | 'hidden'
 
 /** One layer on disk, as overlay looks at it. Paths are Latin-1, as any bytes. */
 export class LookedAtLayer {
