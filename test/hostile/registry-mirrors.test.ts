@@ -20,7 +20,9 @@ const it = (name: string, work: () => Promise<void>) => testNeeding(RUNTIME_NEED
 const PLAIN = tar({ name: 'good', content: 'good'.repeat(10_000) })
 const OTHER = tar({ name: 'good', content: 'evil'.repeat(10_000) })
 const UNPACKED = tar({ name: 'packed', content: randomBytes(100_000) })
-const PACKED = gzipSync(UNPACKED)
+const PACKED = gzipSync(UNPACKED, { level: 0 })
+/** The right content, and then no end blocks: what is wrong shows when all of the blob has been read. */
+const MISPACKED = gzipSync(Buffer.concat([UNPACKED.subarray(0, -600), Buffer.alloc(600, 1)]), { level: 0 })
 const XZ = Buffer.concat([Buffer.from('fd377a585a000004e6d6b446', 'hex'), Buffer.alloc(PLAIN.length - 12)])
 
 interface Scene {
@@ -66,6 +68,7 @@ describe('a mirror that has another layer than the manifest says', () => {
     ['a layer as good as the right one', 'plain', { body: OTHER }],
     ['a damaged layer', 'plain', { corrupt: true }],
     ['a damaged compression', 'packed', { body: Buffer.concat([PACKED.subarray(0, 5000), Buffer.alloc(PACKED.length - 5000)]) }],
+    ['a damaged end', 'packed', { body: MISPACKED }],
     ['a page for people', 'packed', { body: Buffer.alloc(PACKED.length, '<html>') }],
     ['a compression that nobody knows', 'plain', { body: XZ }],
     ['the right beginning, for good', 'packed', { truncateAfter: 5000 }],
