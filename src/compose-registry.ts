@@ -1,6 +1,8 @@
+import { resolve } from 'node:path'
 import type { Trust } from './lifecycle/context.ts'
 import type { ResolvedOptions } from './options.ts'
 import type { RegistryClient } from './registry/client-interface.ts'
+import type { CredentialStore } from './registry/credentials.ts'
 import type { RegistriesConf } from './registry/registries-conf.ts'
 
 /** registries.conf, with what the options say about registries added. */
@@ -21,27 +23,28 @@ export async function loadRegistries({
   }
 }
 
-/** A client with the credentials and certificates of options and files. */
-export async function openRegistry(options: ResolvedOptions, registries: RegistriesConf): Promise<RegistryClient> {
-  const [{ createRegistryClient }, { createCredentialStore }, { certsDirectories }] = await Promise.all([
+/** The credentials of options and files; or of one file, and nowhere else. */
+export async function openCredentials(options: ResolvedOptions, registries: RegistriesConf, only?: string): Promise<CredentialStore> {
+  const { createCredentialStore } = await import('./registry/credentials.ts')
+  const { env, home, user, authFile, credentials } = options
+  const common = { env, home, uid: user.uid }
+  if (only !== undefined) return createCredentialStore({ ...common, authFile: resolve(only) })
+  const { credentialHelpers } = registries
+  return createCredentialStore({ ...common, credentialHelpers, given: credentials, ...(authFile !== undefined && { authFile }) })
+}
+
+/** A client with the certificates of the options and files. */
+export async function openRegistry(
+  { env, home, onRegistryWarning }: ResolvedOptions,
+  registries: RegistriesConf,
+  { lookup }: CredentialStore,
+): Promise<RegistryClient> {
+  const [{ createRegistryClient }, { certsDirectories }] = await Promise.all([
     import('./registry/registry-client.ts'),
-    import('./registry/credentials.ts'),
     import('./registry/tls.ts'),
   ])
-  const { env, home, user, authFile, credentials } = options
-  const store = createCredentialStore({
-    env,
-    home,
-    uid: user.uid,
-    credentialHelpers: registries.credentialHelpers,
-    ...(authFile !== undefined && { authFile }),
-  })
-  return createRegistryClient({
-    registries,
-    env,
-    certsDirectories: certsDirectories(env, home),
-    credentials: async (name, signal) => credentials[name.registry] ?? store.lookup(name, signal),
-  })
+  const certificates = certsDirectories(env, home)
+  return createRegistryClient({ registries, env, certsDirectories: certificates, credentials: lookup, onWarning: onRegistryWarning })
 }
 
 /** The policy of the options or of the files, and where signatures are found. */

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { arch } from 'node:os'
 import { CONFIG_DEFAULTS, type ConfigDefaults } from './bundle/config-defaults.ts'
 import { describeMachine } from './compose-machine.ts'
-import { loadRegistries, loadTrust, openRegistry } from './compose-registry.ts'
+import { loadRegistries, loadTrust, openCredentials, openRegistry } from './compose-registry.ts'
 import { cleanupEnded } from './container/cleanup.ts'
 import { isPodlibError, PodlibError } from './errors/errors.ts'
 import { createEventLog } from './events/event-log.ts'
@@ -31,6 +31,7 @@ import { createRunc } from './oci-runtime/runc.ts'
 import type { ResolvedOptions } from './options.ts'
 import { hostPlatform } from './spec/platform.ts'
 import { openDatabase } from './state/database.ts'
+import { createImageStores } from './storage/additional/image-stores.ts'
 import { createOverlayDriver } from './storage/overlay/overlay-driver.ts'
 import { type Once, once } from './util/once.ts'
 
@@ -63,6 +64,7 @@ export async function compose(options: ResolvedOptions): Promise<Composition> {
 }
 
 async function assemble(options: ResolvedOptions, paths: StorePaths, owner: FileLock): Promise<Composition> {
+  const imageStores = createImageStores({ additional: options.additionalImageStores, ...options })
   const db = await openDatabase(paths.database)
   const background = createBackground()
   const closing = new AbortController()
@@ -76,7 +78,8 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     withFileLock({ path: paths.hostLock, flock, what: `the host of run root ${paths.runRoot}` }, work)
   const host = unlessClosed(() => openHost({ runRoot: paths.runRoot, user: options.user, env: options.env, exclusively }))
   const registriesConf = once(() => loadRegistries(options))
-  const registry = unlessClosed(async () => openRegistry(options, await registriesConf()))
+  const credentials = once(async () => openCredentials(options, await registriesConf()))
+  const registry = unlessClosed(async () => openRegistry(options, await registriesConf(), await credentials()))
   const monitor = once(async () => findMonitor({ host: await host(), options, paths }))
   const exits = createExitWatch({
     db,
@@ -89,13 +92,17 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
     locks: createLocks({ dir: paths.locks, flock }),
     events: createEventLog({ db }),
     host,
+    imageStores,
     storage: once(async () => createOverlayDriver({ root: paths.root, runRoot: paths.runRoot, host: await host() })),
     ociRuntime: ociRuntimes({ host, options, paths }),
     monitor,
+    findProgram: (name) => findProgram((name === 'buildah' ? options.buildah : undefined) ?? name, { path: options.env.PATH }),
     logDriver: (name) => (name === 'none' ? noLog : k8sFile),
     machine: once(async () => describeMachine(await host(), options)),
     registry,
     registriesConf,
+    credentials: async (authFile) => (authFile === undefined ? credentials() : openCredentials(options, await registriesConf(), authFile)),
+    onRegistryWarning: options.onRegistryWarning,
     trust: once(() => loadTrust(options)),
     hooks: once(() => loadHooks({ directories: options.hooksDirectories })),
     dockerHost: options.env.DOCKER_HOST,

@@ -1,6 +1,7 @@
 import { homedir, userInfo } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
 import { PodlibError } from './errors/errors.ts'
+import type { RegistryWarning } from './registry/types.ts'
 
 /** How a {@link Runtime} is opened. Everything is optional. @public */
 export interface RuntimeOptions {
@@ -12,6 +13,8 @@ export interface RuntimeOptions {
   readonly ociRuntime?: string
   /** Absolute path of conmon. @defaultValue looked up in the usual places */
   readonly conmon?: string
+  /** Absolute path of Buildah, for `images.build`. @defaultValue looked up in `PATH` when something is built */
+  readonly buildah?: string
   /** What images may be pulled: the path of a policy.json or its content. @defaultValue the user's or system's containers policy.json; none is an error */
   readonly policy?: string | object
   /** Path of registries.conf. @defaultValue the user's or the system's */
@@ -24,6 +27,8 @@ export interface RuntimeOptions {
   readonly authFile?: string
   /** User names and passwords by registry host; they win over every file and are never sent to another host. @defaultValue \{\} */
   readonly credentials?: Readonly<Record<string, { readonly username: string; readonly password: string }>>
+  /** Called with what registries warn of, and when a mirror sent other bytes than it should have. Must not throw. @defaultValue nobody is told */
+  readonly onRegistryWarning?: (warning: RegistryWarning) => void
   /** Network of a container that does not say. @defaultValue `'none'` */
   readonly network?: 'none' | 'host'
   /** Log driver of a container that does not say. @defaultValue `'k8s-file'` */
@@ -32,6 +37,11 @@ export interface RuntimeOptions {
   readonly hooksDirectories?: readonly string[]
   /** cgroup that containers' cgroups are made in. @defaultValue `/podlib` */
   readonly cgroupParent?: string
+  /**
+   * Roots of stores of podman, buildah or CRI-O (`/var/lib/containers/storage`) whose images are found and run where they are,
+   * without a copy. They are only read; what they hold is trusted as it is. @defaultValue []
+   */
+  readonly additionalImageStores?: readonly string[]
   /** Environment that paths, proxies and credentials are looked up in. @defaultValue `process.env` */
   readonly env?: Readonly<Record<string, string | undefined>>
 }
@@ -42,16 +52,19 @@ export interface ResolvedOptions {
   readonly runRoot: string
   readonly ociRuntime: string | undefined
   readonly conmon: string | undefined
+  readonly buildah: string | undefined
   readonly policy: string | object | undefined
   readonly registriesConf: string | undefined
   readonly searchRegistries: readonly string[] | undefined
   readonly insecureRegistries: readonly string[]
   readonly authFile: string | undefined
   readonly credentials: Readonly<Record<string, { readonly username: string; readonly password: string }>>
+  readonly onRegistryWarning: (warning: RegistryWarning) => void
   readonly network: 'none' | 'host'
   readonly logDriver: 'k8s-file' | 'none'
   readonly hooksDirectories: readonly string[]
   readonly cgroupParent: string
+  readonly additionalImageStores: readonly string[]
   readonly env: Readonly<Record<string, string>>
   readonly home: string
   readonly user: { readonly name: string; readonly uid: number; readonly gid: number }
@@ -62,16 +75,19 @@ const KNOWN: ReadonlySet<string> = new Set<keyof RuntimeOptions>([
   'runRoot',
   'ociRuntime',
   'conmon',
+  'buildah',
   'policy',
   'registriesConf',
   'searchRegistries',
   'insecureRegistries',
   'authFile',
   'credentials',
+  'onRegistryWarning',
   'network',
   'logDriver',
   'hooksDirectories',
   'cgroupParent',
+  'additionalImageStores',
   'env',
 ])
 
@@ -92,20 +108,29 @@ export function resolveOptions(options: RuntimeOptions): ResolvedOptions {
     ),
     ociRuntime,
     conmon: options.conmon,
+    buildah: options.buildah,
     policy: options.policy,
     registriesConf: options.registriesConf,
     searchRegistries: options.searchRegistries,
     insecureRegistries: options.insecureRegistries ?? [],
     authFile: options.authFile,
     credentials: options.credentials ?? {},
+    onRegistryWarning: options.onRegistryWarning ?? (() => {}),
     network: options.network ?? 'none',
     logDriver: options.logDriver ?? 'k8s-file',
     hooksDirectories: options.hooksDirectories ?? [],
     cgroupParent: options.cgroupParent ?? '/podlib',
+    additionalImageStores: additionalStores(options.additionalImageStores ?? []),
     env,
     home,
     user: { name: userName(uid), uid, gid: process.getegid?.() ?? 0 },
   }
+}
+
+function additionalStores(roots: readonly string[]): string[] {
+  const relative = roots.find((root) => !isAbsolute(root))
+  if (relative !== undefined) throw invalid(`additionalImageStores must be absolute paths, not '${relative}'`)
+  return [...new Set(roots.map((root) => resolve(root)))]
 }
 
 /** A user without an entry in the user database is known by number, as subuid(5) allows. */

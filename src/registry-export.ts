@@ -12,14 +12,13 @@ export type {
   RegistryClientOptions,
   RegistryRequestOptions,
 } from './registry/client-interface.ts'
-export {
-  type CredentialExplanation,
-  type CredentialStore,
-  type CredentialStoreOptions,
-  createCredentialStore,
-} from './registry/credentials.ts'
+export type { CredentialStoreOptions } from './registry/credential-places.ts'
+export { type CredentialExplanation, type CredentialStore, createCredentialStore } from './registry/credentials.ts'
 export { resolveShortName, type ShortNameCandidates } from './registry/endpoints.ts'
+export type { LoggedOut, LoggedOutOfAll } from './registry/forget-credential.ts'
 export type { RegistryTimeouts } from './registry/http.ts'
+export type { CredentialPlace, KeepOptions } from './registry/keep-credential.ts'
+export type { StoredCredential } from './registry/list-credentials.ts'
 export {
   loadRegistriesConf,
   type MirrorConf,
@@ -31,6 +30,7 @@ export {
 } from './registry/registries-conf.ts'
 export { createRegistryClient } from './registry/registry-client.ts'
 export type { RetryPolicy } from './registry/retry.ts'
+export type { FoundRepository, RepositoryQuery } from './registry/search.ts'
 export { certsDirectories } from './registry/tls.ts'
 export type {
   Credential,

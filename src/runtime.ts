@@ -14,6 +14,7 @@ import type { PullPolicy } from './image/pull.ts'
 import type { Context } from './lifecycle/context.ts'
 import { recoverStore } from './lifecycle/recover.ts'
 import { type ResolvedOptions, type RuntimeOptions, resolveOptions } from './options.ts'
+import { Registries } from './registries.ts'
 import { listContainers } from './state/container-table.ts'
 import { listImages } from './state/image-table.ts'
 
@@ -34,7 +35,7 @@ export interface RuntimeInfo {
     readonly cgroupVersion: 1 | 2
     /** Controllers that containers are limited with; none means that limits have no effect. */
     readonly cgroupControllers: readonly string[]
-    /** Whether containers are made in a user namespace of this user's own. */
+    /** Whether containers are made in a user namespace: this user's own, or one that the program was started in. */
     readonly rootless: boolean
     /** How many user ids containers can have. */
     readonly userIds: number
@@ -59,6 +60,8 @@ export class Runtime implements AsyncDisposable {
   readonly images: Images
   /** The containers of the store. */
   readonly containers: Containers
+  /** Registries, and the credentials for them. */
+  readonly registries: Registries
   /** Which images may come into the store. */
   readonly trust: ImageTrust
   readonly #context: Context
@@ -72,6 +75,7 @@ export class Runtime implements AsyncDisposable {
     this.#options = options
     this.images = new Images(composition.context)
     this.containers = new Containers(composition.context)
+    this.registries = new Registries(composition.context)
     this.trust = new ImageTrust(composition.context)
   }
 
@@ -147,7 +151,7 @@ export class Runtime implements AsyncDisposable {
         memoryBytes: totalmem(),
         cgroupVersion: facts.cgroupVersion,
         cgroupControllers: facts.cgroupControllers,
-        rootless: host.facts.overlayXattrs === 'user',
+        rootless: host.facts.inUserNamespace,
         userIds: host.facts.uids.reduce((sum, { size }) => sum + size, 0),
       },
       containers: { total: containers.length, running: containers.filter(({ status }) => status === 'running').length },

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { errorCode } from '../errors/errors.ts'
 
 /** Names of the parts of an unpacked layer's directory. */
@@ -42,4 +42,9 @@ export function readImpliedDirectories(directory: string): Buffer[] {
     .split('\0')
     .slice(0, -1)
     .map((path) => Buffer.from(path, 'latin1'))
+}
+
+/** Whether {@link readImpliedDirectories} would find any. */
+export function hasImpliedDirectories(directory: string): boolean {
+  return existsSync(`${directory}/${LAYER_IMPLIED}`)
 }

@@ -18,6 +18,7 @@ export class ContentMeter {
   readonly #algorithm: 'sha256' | 'sha512'
   readonly #hash: Hash | ThreadedHash
   #size = 0
+  #hex: string | undefined
 
   /** @param threaded - Hashes on a thread of its own; end it with {@link ContentMeter.finished} or {@link ContentMeter.close}. */
   constructor(expected: ExpectedContent, threaded = false) {
@@ -38,9 +39,10 @@ export class ContentMeter {
     this.#hash.update(bytes)
   }
 
-  /** For one without a thread. @throws ERR_SIZE_MISMATCH | ERR_DIGEST_MISMATCH */
+  /** For one without a thread. May be asked again: who heard it first need not be who tells of it. @throws ERR_SIZE_MISMATCH | ERR_DIGEST_MISMATCH */
   finish(): Digest {
-    return this.#compare((this.#hash as Hash).digest('hex'))
+    this.#hex ??= (this.#hash as Hash).digest('hex')
+    return this.#compare(this.#hex)
   }
 
   /** @throws ERR_SIZE_MISMATCH | ERR_DIGEST_MISMATCH */

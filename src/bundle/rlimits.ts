@@ -1,13 +1,8 @@
+import { RLIM_INFINITY } from '../spec/serialize-spec.ts'
 import { refused, shown } from './check.ts'
 import type { RlimitConfig } from './container-config.ts'
 import type { ProcessOptions, UlimitValue } from './container-options.ts'
 import type { HostFacts } from './host-facts.ts'
-
-/**
- * RLIM_INFINITY is 2^64-1, which no JavaScript number holds. Its double is 2^64; {@link serializeSpec} writes the exact
- * digits, and `JSON.parse` of those digits gives this number again.
- */
-export const RLIM_INFINITY = 2 ** 64
 
 const NAMES = new Set(
   'AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING STACK'

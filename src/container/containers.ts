@@ -1,5 +1,6 @@
 import type { CreateContainerOptions } from '../bundle/container-options.ts'
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
+import { foreignTrees } from '../image/additional-images.ts'
 import { findImage } from '../image/resolve-name.ts'
 import { parseImageConfig } from '../image/select-manifest.ts'
 import type { Context } from '../lifecycle/context.ts'
@@ -76,12 +77,13 @@ export class Containers {
 
 /** What create needs of an image of the store. */
 export function storedImage(context: Context, image: string | { readonly id: string }): ContainerImage {
-  const { row, name } = findImage(context, typeof image === 'string' ? image : image.id, context.platform)
+  const { row, name, foreign } = findImage(context, typeof image === 'string' ? image : image.id, context.platform)
   const config = parseImageConfig(row.config)
   if (config.os !== 'linux') {
     throw new PodlibError('ERR_PLATFORM_MISMATCH', `image ${name} is for ${config.os}, and podlib runs Linux images only`, {
       details: { image: name, os: config.os },
     })
   }
-  return { id: row.id, name, config, layers: config.rootfs.diff_ids }
+  const layers = foreign ? foreignTrees(context, foreign) : config.rootfs.diff_ids
+  return { id: row.id, name, config, layers, store: foreign?.store }
 }

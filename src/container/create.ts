@@ -3,10 +3,10 @@ import type { CreateContainerOptions } from '../bundle/container-options.ts'
 import { resolveContainerConfig } from '../bundle/resolve-config.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { transition } from '../lifecycle/state-machine.ts'
-import type { Digest } from '../spec/digest.ts'
 import type { ImageConfig } from '../spec/image.ts'
 import type { ContainerRow, NewContainerRow } from '../state/container-row.ts'
 import { insertContainer, setContainerState } from '../state/container-table.ts'
+import type { LayerReference } from '../storage/storage-driver.ts'
 import { crashPoint } from '../util/crash-point.ts'
 
 /** The image of a new container: what its row and its config need of it. */
@@ -14,7 +14,9 @@ export interface ContainerImage {
   readonly id: string
   readonly name: string
   readonly config: ImageConfig
-  readonly layers: readonly Digest[]
+  readonly layers: readonly LayerReference[]
+  /** The additional image store that it is in; no row of this store can refer to it. */
+  readonly store: string | undefined
 }
 
 export interface CreateContainerInput {
@@ -55,7 +57,7 @@ export async function createContainer(
     id,
     name: options.name ?? id.slice(0, 12),
     podId: null,
-    imageId: image.id,
+    imageId: image.store === undefined ? image.id : null,
     imageName: image.name,
     createdAt: Date.now(),
     startedAt: null,

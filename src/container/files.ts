@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { chownSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ContainerConfig } from '../bundle/container-config.ts'
 import type { ContainerFiles } from '../bundle/host-facts.ts'
@@ -20,11 +20,14 @@ export function writeContainerFiles(input: {
   readonly directory: string
   readonly config: ContainerConfig
   readonly row: ContainerRow
+  /** Who root of the container is on the host, where that is not this user. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined
 }): ContainerFiles {
-  const { directory, config, row } = input
+  const { directory, config, row, owner } = input
   const write = (name: string, text: string): string => {
     const path = join(directory, name)
     writeFileSync(path, text, { mode: 0o644 })
+    if (owner) chownSync(path, owner.uid, owner.gid)
     return path
   }
   const { hostname, names } = config

@@ -1,7 +1,7 @@
 import type { Identity } from '../bundle/host-facts.ts'
 import { resolveUser, USER_FILE_MAX_BYTES } from '../bundle/users.ts'
 import type { Context, UserFiles } from '../lifecycle/context.ts'
-import type { Digest } from '../spec/digest.ts'
+import type { LayerReference } from '../storage/storage-driver.ts'
 
 const MAX_REMEMBERED = 64
 const MAX_REMEMBERED_BYTES = 64 * 1024
@@ -19,7 +19,7 @@ export async function identify(context: Context, { user, groups }: WantedUser, r
 interface FreshRootfs {
   readonly path: string
   /** All that is in it: nobody has written to it yet. */
-  readonly layers: readonly Digest[]
+  readonly layers: readonly LayerReference[]
   readonly mounted: Promise<unknown>
 }
 

@@ -1,13 +1,15 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { ContainerConfig } from '../bundle/container-config.ts'
+import type { IdRange as MappedRange } from '../bundle/container-options.ts'
 import { type GeneratedSpec, generateSpec } from '../bundle/generate.ts'
-import { serializeSpec } from '../bundle/write.ts'
 import { matchHooks } from '../hooks/match.ts'
+import { type IdMaps, mappedRoot } from '../host/mapped-directories.ts'
 import type { Context, Machine, StoredContainer } from '../lifecycle/context.ts'
 import type { ContainerSession } from '../lifecycle/with-container.ts'
 import type { RuntimeSpec, SpecHooks } from '../spec/runtime.ts'
 import type { SeccompProfile } from '../spec/seccomp-profile.ts'
+import { serializeSpec } from '../spec/serialize-spec.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { cgroupPath } from './cgroup-path.ts'
@@ -68,8 +70,9 @@ export async function prepareBundle(context: Context, session: ContainerSession,
   const storage = await context.storage()
   mkdirSync(context.paths.bundle(row.id), { recursive: true, mode: 0o700 })
   // The worker mounts while this process writes the spec.
+  const ids = ownIds(stored.config)
   const mounted = storage
-    .mount({ containerId: row.id, layers: stored.layers, volatile: row.ephemeral })
+    .mount({ containerId: row.id, layers: stored.layers, volatile: row.ephemeral, ...(ids && { ids }) })
     .then(() => crashPoint('init: mounted'))
   const [{ spec, warnings }] = await Promise.all([specOf(context, { row, stored, mounted }), mounted])
   if (warnings.join() !== row.warnings.join()) await session.patch({ warnings })
@@ -87,12 +90,13 @@ async function specOf(context: Context, { row, stored, mounted }: SpecInput): Pr
   const { config, layers, attended } = stored
   const [storage, machine] = await Promise.all([context.storage(), context.machine()])
   const rootfs = { path: storage.rootfs(row.id).path, layers, mounted }
-  const isFresh = row.attached || attended
   // Made by the verb that starts it, it is as its image made it. Others may have been written to.
+  const isFresh = row.attached || attended
   const identity = isFresh
     ? await identifyFresh(context, config.process, rootfs)
     : await mounted.then(() => identify(context, config.process, rootfs.path))
-  const files = writeContainerFiles({ directory: context.paths.bundle(row.id), config, row })
+  const ids = ownIds(config)
+  const files = writeContainerFiles({ directory: context.paths.bundle(row.id), config, row, owner: ids && mappedRoot(ids) })
   return generateSpec({
     config,
     rootfsPath: rootfs.path,
@@ -104,6 +108,14 @@ async function specOf(context: Context, { row, stored, mounted }: SpecInput): Pr
     hooks: await matchingHooks(context, config),
     cgroupsPath: machine.facts.cgroupControllers.length > 0 ? cgroupPath(context, config.cgroupParent, row.id) : '',
   })
+}
+
+/** How the ids of a user namespace of the container's own differ from the host's; undefined when they do not. */
+function ownIds({ namespaces: { idMappings } }: ContainerConfig): IdMaps | undefined {
+  if (idMappings === null) return undefined
+  const ranges = (of: readonly MappedRange[]) => of.map(({ containerId, hostId, size }) => ({ inside: containerId, outside: hostId, size }))
+  const maps = { uids: ranges(idMappings.uids), gids: ranges(idMappings.gids) }
+  return [...maps.uids, ...maps.gids].some(({ inside, outside }) => inside !== outside) ? maps : undefined
 }
 
 /** Hooks are matched against what the caller said, never against anything of the image. */

@@ -34,6 +34,7 @@ export const ERROR_KINDS = {
   // store, state database, locks
   ERR_STORE_UNREADABLE: 'unavailable',
   ERR_STORE_VERSION: 'unsupported',
+  ERR_STORE_UNSUPPORTED: 'unsupported',
   ERR_STORE_IN_USE: 'in-use',
   ERR_STORE_CORRUPT: 'internal',
   ERR_NO_SPACE: 'unavailable',
@@ -45,6 +46,7 @@ export const ERROR_KINDS = {
   ERR_PERMISSION: 'denied',
   ERR_ROOTLESS_SETUP: 'unavailable',
   ERR_MOUNT_FAILED: 'unavailable',
+  ERR_ID_MAPPING_UNSUPPORTED: 'unsupported',
   ERR_CGROUP: 'unavailable',
   // names, digests, documents
   ERR_INVALID_REFERENCE: 'invalid-argument',
@@ -74,6 +76,8 @@ export const ERROR_KINDS = {
   ERR_REGISTRY_PROTOCOL: 'internal',
   ERR_REGISTRY_BLOCKED: 'denied',
   ERR_REGISTRY_SERVER: 'unavailable',
+  ERR_REGISTRY_UNSUPPORTED: 'unsupported',
+  ERR_SEARCH_FAILED: 'unavailable',
   ERR_REGISTRY_BODY_TOO_LARGE: 'denied',
   ERR_CREDENTIALS: 'denied',
   ERR_MANIFEST_NOT_FOUND: 'not-found',
@@ -88,6 +92,7 @@ export const ERROR_KINDS = {
   ERR_IMAGE_AMBIGUOUS: 'invalid-argument',
   ERR_IMAGE_IN_USE: 'in-use',
   ERR_IMAGE_NAME_EXISTS: 'already-exists',
+  ERR_IMAGE_READ_ONLY: 'unsupported',
   ERR_BUILD_FAILED: 'internal',
   ERR_CONTAINERFILE_NOT_FOUND: 'not-found',
   ERR_CONTAINERFILE_INVALID: 'invalid-argument',

@@ -25,7 +25,7 @@ export interface Host {
    * Runs a job. An abort is passed on to the job, which undoes its work; the call then rejects with the
    * signal's reason.
    *
-   * @throws ERR_HOST_WORKER_DIED when the worker ended before it answered, and whatever the job throws.
+   * @throws ERR_HOST_WORKER_DIED when the worker ended in the middle of the job, and whatever the job throws.
    */
   run<Name extends JobName>(name: Name, input: JobInput<Name>, options?: RunJobOptions<JobProgress<Name>>): Promise<JobOutput<Name>>
   /** How the worker sees the machine: which of its abilities callers may plan with. */
@@ -50,6 +50,8 @@ export type JobProgress<Name extends JobName> =
 
 /** What the worker can do and which ids it has. */
 export interface HostFacts {
+  /** Whether the worker is in a user namespace, podlib's own or one that the application was started in. */
+  readonly inUserNamespace: boolean
   /** Prefix of overlay's extended attributes: `user` inside a user namespace, where mounts get `userxattr`. */
   readonly overlayXattrs: 'trusted' | 'user'
   /** Whether cgroups can be made for containers: without, they have no limits and no statistics. */

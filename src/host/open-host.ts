@@ -39,7 +39,7 @@ export async function openHost(options: OpenHostOptions): Promise<Host> {
   }
   // Whoever made the namespace may look through its members: see ptrace(2), "ptrace access mode checking".
   const visible = (path: string) => `/proc/${readPauseRecord(options.runRoot)?.pid}/root${path}`
-  return createWorkerHost({ facts: { overlayXattrs: 'user', makesCgroups: false, uids, gids }, command, visible })
+  return createWorkerHost({ facts: { inUserNamespace: true, overlayXattrs: 'user', makesCgroups: false, uids, gids }, command, visible })
 }
 
 /** Ends what the hosts of one run root share. The caller made sure that none is open and that no container runs. */
@@ -62,7 +62,7 @@ function ownFacts(): HostFacts {
   const map = (file: string) => parseIdMap(readFileSync(`/proc/self/${file}`, 'latin1'))
   const uids = map('uid_map')
   const first = mapsEverything(uids)
-  return { overlayXattrs: first ? 'trusted' : 'user', makesCgroups: first, uids, gids: map('gid_map') }
+  return { inUserNamespace: !first, overlayXattrs: first ? 'trusted' : 'user', makesCgroups: first, uids, gids: map('gid_map') }
 }
 
 /** Beside this file's folder, in whichever form this file itself runs: compiled, or as it was written. */

@@ -78,10 +78,12 @@ export function descendants(roots: readonly number[], processes: readonly Proces
 }
 
 /**
- * Kills a process and everything that descends from it. The tree is stopped from the top down until
- * nothing new turns up, and only then killed: a member that forks meanwhile cannot get a child past us.
+ * Kills a process, everything that descends from it, and everything else that `belongs` to it. The tree is stopped from the
+ * top down until nothing new turns up, and only then killed: a member that forks meanwhile cannot get a child past us.
+ *
+ * @returns what was killed; it is gone as soon as the kernel gets to it
  */
-export function killTree(root: number): void {
+export function killTree(root: number, belongs: (process: ProcessStat) => boolean = () => false): ProcessStat[] {
   const stopped = new Map<number, ProcessStat>()
   const stop = (process: ProcessStat | undefined): boolean => {
     if (process === undefined || stopped.has(process.pid)) return false
@@ -90,11 +92,11 @@ export function killTree(root: number): void {
     return true
   }
   for (let grown = stop(readProcess(root)); grown; ) {
-    grown = descendants([...stopped.keys()], listProcesses())
-      .map(stop)
-      .includes(true)
+    const processes = listProcesses()
+    grown = [...descendants([...stopped.keys()], processes), ...processes.filter(belongs)].map(stop).includes(true)
   }
   for (const process of stopped.values()) signalProcess(process, 'SIGKILL')
+  return [...stopped.values()]
 }
 
 /** Sends a signal to that very process; one that is gone needs none. */

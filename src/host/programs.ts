@@ -5,6 +5,9 @@ import { PodlibError } from '../errors/errors.ts'
 /** The package that brings a program, where it is not named like the program itself. */
 const PACKAGES: Readonly<Record<string, { readonly debian: string; readonly fedora: string; readonly alpine: string }>> = {
   flock: { debian: 'util-linux', fedora: 'util-linux-core', alpine: 'flock' },
+  setpriv: { debian: 'util-linux', fedora: 'util-linux', alpine: 'setpriv' },
+  sh: { debian: 'dash', fedora: 'bash', alpine: 'busybox' },
+  unshare: { debian: 'util-linux', fedora: 'util-linux-core', alpine: 'util-linux-misc' },
   newuidmap: { debian: 'uidmap', fedora: 'shadow-utils', alpine: 'shadow-uidmap' },
   newgidmap: { debian: 'uidmap', fedora: 'shadow-utils', alpine: 'shadow-uidmap' },
   pasta: { debian: 'passt', fedora: 'passt', alpine: 'passt' },

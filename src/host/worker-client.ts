@@ -14,6 +14,8 @@ interface PendingJob {
   readonly resolve: (output: unknown) => void
   readonly reject: (error: unknown) => void
   readonly onProgress: ((progress: never) => void) | undefined
+  /** The worker has it and may have acted. */
+  begun: boolean
 }
 
 const STDERR_TAIL = 4096
@@ -41,6 +43,8 @@ export class WorkerClient {
       this.#stderr = (this.#stderr + text).slice(-STDERR_TAIL)
     })
     child.on('message', (reply: WorkerReply) => this.#receive(reply))
+    // Whatever the worker said before it died has been heard by then.
+    const heard = new Promise<void>((resolve) => child.once('disconnect', resolve))
     this.#exited = new Promise((resolve) => {
       const end = (why: string) => {
         this.#end(why)
@@ -49,10 +53,11 @@ export class WorkerClient {
       child.once('error', (error) => end(error.message))
       // Not 'close': after a disconnect by us Node does not always tell of the end of standard error.
       child.once('exit', (code, signal) => {
-        setImmediate(() => {
+        const finish = () => {
           child.stderr?.destroy()
           end(signal ? `killed by ${signal}` : `exit code ${code}`)
-        })
+        }
+        void heard.then(() => setImmediate(finish))
       })
     })
     this.#rest()
@@ -74,9 +79,9 @@ export class WorkerClient {
   run(job: string, input: unknown, options: RunJobOptions<never> = {}): Promise<unknown> {
     const { signal, onProgress } = options
     if (signal?.aborted) return Promise.reject(signal.reason)
-    if (!this.#alive) return Promise.reject(this.#death('it had ended'))
+    if (!this.#alive) return Promise.reject(this.#death('it had ended', false))
     const id = this.#nextId++
-    const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { resolve, reject, onProgress }))
+    const answer = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { resolve, reject, onProgress, begun: false }))
     this.#work()
     this.#send({ id, job, input })
     if (signal === undefined) return answer
@@ -106,6 +111,10 @@ export class WorkerClient {
     if ('ready' in reply) return
     const job = this.#pending.get(reply.id)
     if (job === undefined) return
+    if ('begun' in reply) {
+      job.begun = true
+      return
+    }
     if ('progress' in reply) {
       job.onProgress?.(reply.progress as never)
       return
@@ -119,14 +128,13 @@ export class WorkerClient {
   #end(why: string): void {
     if (!this.#alive) return
     this.#alive = false
-    const death = this.#death(why)
-    for (const job of this.#pending.values()) job.reject(death)
+    for (const { reject, begun } of this.#pending.values()) reject(this.#death(why, begun))
     this.#pending.clear()
   }
 
-  #death(why: string): PodlibError {
+  #death(why: string, begun: boolean): PodlibError {
     return new PodlibError('ERR_HOST_WORKER_DIED', `the host worker ended (${why}); a new one is started on the next call`, {
-      details: { pid: this.#child.pid, stderr: this.#stderr },
+      details: { pid: this.#child.pid, stderr: this.#stderr, begun },
     })
   }
 

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { PodlibError } from '../errors/errors.ts'
+import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Host, HostFacts, JobInput, JobName, JobOutput, JobProgress, RunJobOptions } from './host.ts'
 import { WorkerClient, type WorkerCommand } from './worker-client.ts'
 
@@ -41,8 +41,10 @@ export function createWorkerHost({ facts, command, visible = (path) => path }: W
 
   async function run(name: JobName, input: unknown, options?: RunJobOptions<never>): Promise<unknown> {
     if (closed) throw new PodlibError('ERR_RUNTIME_CLOSED', `cannot run ${name}: the runtime is closed`)
-    if (POOL_JOBS.has(name)) return pool.run(name, input, options)
-    return (await mainWorker()).run(name, input, options)
+    return onceMoreIfNotBegun(async () => {
+      if (POOL_JOBS.has(name)) return pool.run(name, input, options)
+      return (await mainWorker()).run(name, input, options)
+    })
   }
 
   return {
@@ -55,6 +57,16 @@ export function createWorkerHost({ facts, command, visible = (path) => path }: W
       await starting?.catch(() => undefined)
       await Promise.all([worker?.close(), pool.close()])
     },
+  }
+}
+
+/** A worker can be killed between two jobs: what it never began is given to its successor. */
+async function onceMoreIfNotBegun<Output>(attempt: () => Promise<Output>): Promise<Output> {
+  try {
+    return await attempt()
+  } catch (error) {
+    if (!isPodlibError(error, 'ERR_HOST_WORKER_DIED') || error.details.begun !== false) throw error
+    return attempt()
   }
 }
 

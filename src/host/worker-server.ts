@@ -9,6 +9,8 @@ export type WorkerRequest =
 /** From the worker to the application. */
 export type WorkerReply =
   | { readonly ready: true }
+  /** From here on the job may have done something. */
+  | { readonly id: number; readonly begun: true }
   | { readonly id: number; readonly progress: unknown }
   | { readonly id: number; readonly output: unknown }
   | { readonly id: number; readonly error: WireError }
@@ -30,6 +32,7 @@ export function serveJobs(jobs: Readonly<Record<string, Job>>): void {
     const controller = new AbortController()
     running.set(id, controller)
     const context: JobContext<unknown> = { signal: controller.signal, report: (progress) => send({ id, progress }) }
+    send({ id, begun: true })
     try {
       const job = jobs[name] as ((input: unknown, context: JobContext<unknown>) => unknown) | undefined
       if (job === undefined) throw new Error(`no such job: ${name}`)

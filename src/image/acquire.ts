@@ -59,8 +59,9 @@ async function acquire(context: Context, request: AcquireRequest): Promise<strin
 }
 
 type StorePlanRequest = Pick<AcquireRequest, 'names' | 'replaceNames' | 'report' | 'signal'> & {
-  readonly action: AcquireRequest['action'] | 'import'
-  readonly origin: KeptOrigin
+  readonly action: AcquireRequest['action'] | 'import' | 'build'
+  /** Nothing made here came from anywhere. */
+  readonly origin?: KeptOrigin
 }
 
 /** Fetches the layers of a plan and stores the image. */
@@ -72,7 +73,7 @@ export async function storePlan(context: Context, plan: ImagePlan, request: Stor
     report({ phase: 'commit' })
     crashPoint('pull: layers ready')
     try {
-      const id = await storeImage(context, { ...plan.complete(stored), names, replaceNames, action, origin })
+      const id = await storeImage(context, { ...plan.complete(stored), names, replaceNames, action, ...(origin && { origin }) })
       crashPoint('pull: committed')
       return id
     } catch (error) {

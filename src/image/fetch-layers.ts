@@ -8,6 +8,7 @@ import type { Digest } from '../spec/digest.ts'
 import { MEDIA_TYPES } from '../spec/media-types.ts'
 import { findLayerOfBlob, getLayer, insertBlob, insertLayer, type LayerRow, updateLayer } from '../state/layer-table.ts'
 import type { LayerSource, StagedLayer } from '../storage/storage-driver.ts'
+import type { BlobContent } from '../transport/image-source.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { runBounded } from '../util/run-bounded.ts'
 import type { PlannedLayer, StoredLayer } from './image-plan.ts'
@@ -95,9 +96,26 @@ interface StageLayerOptions {
   readonly signal: AbortSignal
 }
 
-async function stageLayer(context: Context, layer: PlannedLayer, { onProgress, signal }: StageLayerOptions): Promise<StagedLayer> {
+/** Where other bytes come than were promised, and there is another place to get them from, they are fetched from there. */
+async function stageLayer(context: Context, layer: PlannedLayer, options: StageLayerOptions): Promise<StagedLayer> {
+  let content = await layer.content(options.signal)
+  while (true) {
+    try {
+      return await stageContent(context, layer, { ...options, content })
+    } catch (error) {
+      options.signal.throwIfAborted()
+      if (!('stream' in content) || content.instead === undefined) throw error
+      content = await content.instead(error)
+    }
+  }
+}
+
+async function stageContent(
+  context: Context,
+  layer: PlannedLayer,
+  { content, onProgress, signal }: StageLayerOptions & { readonly content: BlobContent },
+): Promise<StagedLayer> {
   const storage = await context.storage()
-  const content = await layer.content(signal)
   const stage = (source: Pick<LayerSource, 'path' | 'range'>, either: AbortSignal) =>
     storage.stage(
       { ...source, ...(layer.blob && { blob: layer.blob }), ...(layer.diffId && { diffId: layer.diffId }) },

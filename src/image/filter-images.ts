@@ -34,15 +34,15 @@ export function filterImages(context: Context, images: readonly ImageSummary[], 
       (patterns === undefined || image.names.some((name) => patterns.some((pattern) => matchesName(pattern, name)))) &&
       (labels === undefined || Object.entries(labels).every(([key, value]) => hasLabel(image.labels, key, value))) &&
       (dangling === undefined || dangling === (image.names.length === 0)) &&
-      (used === undefined || used.has(image.id) === inUse) &&
+      (used === undefined || used.has(image.readOnly ? (image.names.find((name) => used.has(name)) ?? image.id) : image.id) === inUse) &&
       (earlier === undefined || builtAt(image) < earlier) &&
       (later === undefined || builtAt(image) > later),
   )
 }
 
-/** Ids of the images that containers were made from. */
+/** Ids of the images that containers were made from; the names of those that are in additional stores. */
 export function usedImages(context: Context): ReadonlySet<string> {
-  return new Set(listContainers(context.db).flatMap(({ imageId }) => imageId ?? []))
+  return new Set(listContainers(context.db).flatMap(({ imageId, imageName }) => imageId ?? imageName ?? []))
 }
 
 function timeOf(context: Context, moment: string | Date | undefined): number | undefined {

@@ -36,7 +36,7 @@ export class Image {
     return imageHistory(this.#context, this.id)
   }
 
-  /** Asks a policy again about it, with the signatures that were fetched when it came. See `images.verify`. */
+  /** Asks a policy again about it, as what it was pulled as by its name here. See `images.verify`. */
   async verify(options?: VerifyImageOptions): Promise<ImageVerification> {
     const { verifyStored } = await import('./verify-stored.ts')
     return verifyStored(this.#context, this, options)

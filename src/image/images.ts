@@ -3,12 +3,14 @@ import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Platform } from '../spec/platform.ts'
 import { lazyOperation, mapOperation, type Operation } from '../util/operation.ts'
+import type { BuildOptions, BuildProgress } from './build-options.ts'
+import { buildProgressKey } from './build-output.ts'
 import type { ImageChange, ImageDiffOptions } from './diff.ts'
 import { type ImageDiskUsage, imageDiskUsage } from './disk-usage.ts'
 import { filterImages, type ImageFilter } from './filter-images.ts'
 import { Image } from './image.ts'
 import type { ImportOptions, ImportProgress } from './import.ts'
-import { type ImageInfo, type ImageSummary, inspectImage, listImages } from './inspect.ts'
+import { type ImageInfo, type ImageSummary, inspectImage, listForeignImages, listImages } from './inspect.ts'
 import type { LoadOptions } from './load.ts'
 import { type ImageMount, type ImageMountInfo, listImageMounts } from './mount.ts'
 import { platformOption } from './platform-option.ts'
@@ -19,6 +21,7 @@ import { type RemovedImage, type RemoveImageOptions, removeImage } from './remov
 import { findImage } from './resolve-name.ts'
 import type { SavedImageInfo, SaveOptions, SaveProgress, SaveStreamOptions } from './save.ts'
 import { saveLazily, saveStreamLazily } from './save-lazily.ts'
+import type { SearchOptions, SearchResults } from './search.ts'
 import { tagImage } from './tag.ts'
 import type { ImageVerification, VerifyImageOptions } from './verify-stored.ts'
 
@@ -97,6 +100,35 @@ export class Images {
   }
 
   /**
+   * Builds an image from a Containerfile (or Dockerfile) with Buildah, which must be installed. Its cache is kept in this store;
+   * images that it begins with are those of this store, or pulled as `pull` does, under the same policy.
+   *
+   * @example
+   * ```ts
+   * const image = await runtime.images.build({ context: '/srv/app', name: 'app:1', network: 'host' })
+   * ```
+   * @throws ERR_BUILD_FAILED with the step and the last lines in `details`, ERR_CONTAINERFILE_*, ERR_PROGRAM_MISSING, and what a pull throws
+   */
+  build(options: BuildOptions): Operation<Image, BuildProgress> {
+    const load = async () => {
+      const { buildImage } = await import('./build.ts')
+      return () => buildImage(this.#context, options)
+    }
+    return mapOperation(lazyOperation(load, buildProgressKey), ({ id, name }) => new Image(this.#context, id, name))
+  }
+
+  /**
+   * Removes what builds have kept to be quicker the next time: their own storage, with copies of the images that they began
+   * with, and the content of cache mounts. Images of the store stay.
+   *
+   * @throws ERR_STORE_IN_USE while something is being built
+   */
+  async removeBuildCache(): Promise<void> {
+    const { removeBuildCache } = await import('./buildah.ts')
+    return removeBuildCache(this.#context)
+  }
+
+  /**
    * Saves images, layers shared, as an archive or directory that podlib, podman, docker and skopeo can load. Image IDs and
    * diff IDs stay what they are.
    *
@@ -109,6 +141,21 @@ export class Images {
   /** Like {@link Images.save}, but into a stream. Destroying the stream stops the work; failures come through it. */
   saveStream(names: string | readonly string[], options?: SaveStreamOptions): Readable {
     return saveStreamLazily(this.#context, typeof names === 'string' ? [names] : names, options)
+  }
+
+  /**
+   * Searches registries for images, or with `listTags` for the tags of one: the registry that the term begins with, or the
+   * search registries. One that fails does not hide what others have found.
+   *
+   * @example
+   * ```ts
+   * const { results } = await runtime.images.search('registry.example/alpine', { limit: 10 })
+   * ```
+   * @throws ERR_SEARCH_FAILED when several registries were asked and none has answered, ERR_REGISTRY_* of a single one
+   */
+  async search(term: string, options?: SearchOptions): Promise<SearchResults> {
+    const { searchImages } = await import('./search.ts')
+    return searchImages(this.#context, term, options)
   }
 
   /** Finds an image by name, short name, digest, id or the beginning of an id. @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS */
@@ -127,9 +174,9 @@ export class Images {
     }
   }
 
-  /** Every image, or those that a filter takes, the longest stored first. */
+  /** Every image, or those that a filter takes, the longest stored first; those of additional stores come last. */
   async list(filter: ImageFilter = {}): Promise<ImageSummary[]> {
-    return filterImages(this.#context, listImages(this.#context), filter)
+    return filterImages(this.#context, [...listImages(this.#context), ...listForeignImages(this.#context)], filter)
   }
 
   /** Removes images without a name (with `all`, any) that no container was made from. */
@@ -143,7 +190,10 @@ export class Images {
   }
 
   /**
-   * Asks a policy again about an image, with the signatures that were fetched when it came, and without a network.
+   * Asks a policy again about an image, with the signatures that were fetched when it came, and without a network. Asked for
+   * by a name that it was pulled by, it is judged as that; otherwise as everything that it was pulled or loaded as, and all of
+   * it must be accepted. A denial is an answer, unless `throwIfDenied` makes an error of it. What the policy of that time
+   * did not ask for was not fetched: a stricter policy then denies, and says to pull again.
    *
    * @example
    * ```ts
@@ -152,7 +202,9 @@ export class Images {
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS, ERR_POLICY_*, ERR_PROGRAM_MISSING; ERR_TRUST_DENIED with `throwIfDenied`
    */
   async verify(nameOrId: string, options: VerifyImageOptions & FindImageOptions = {}): Promise<ImageVerification> {
-    return (await this.get(nameOrId, options)).verify(options)
+    const { row, name, named } = findImage(this.#context, nameOrId, platformOption(options, this.#context.platform))
+    const { verifyStored } = await import('./verify-stored.ts')
+    return verifyStored(this.#context, { id: row.id, name: named ? name : row.id }, options)
   }
 
   async inspect(nameOrId: string): Promise<ImageInfo> {

@@ -2,9 +2,12 @@ import { PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { chainId, type Digest } from '../spec/digest.ts'
 import type { ImageConfig } from '../spec/image.ts'
+import { MEDIA_TYPES } from '../spec/media-types.ts'
 import { listImageNames } from '../state/image-name-table.ts'
 import { getImage, type ImageRow, listImageLayers, listImageManifests, listImages as listRows } from '../state/image-table.ts'
 import { getLayer } from '../state/layer-table.ts'
+import type { ForeignImage } from '../storage/additional/containers-store.ts'
+import { foreignById, foreignImages, foreignRow } from './additional-images.ts'
 import { parseImageConfig } from './select-manifest.ts'
 
 /** A line of a listing. @public */
@@ -22,6 +25,9 @@ export interface ImageSummary {
   /** Uncompressed layers together. */
   readonly sizeBytes: number
   readonly labels: Readonly<Record<string, string>>
+  /** Root of the additional image store that it is in: it cannot be changed or removed then. Undefined for the own store. */
+  readonly store: string | undefined
+  readonly readOnly: boolean
 }
 
 /** Everything known about an image. @public */
@@ -44,19 +50,52 @@ export interface ImageInfo extends ImageSummary {
   readonly manifests: readonly { readonly digest: Digest; readonly mediaType: string; readonly indexDigest: Digest | null }[]
 }
 
-/** Every image, the longest stored first. One query. */
+const OWN = { store: undefined, readOnly: false } as const
+
+/** Every image of the own store, the longest stored first. One query. */
 export function listImages(context: Context): ImageSummary[] {
   return listRows(context.db).map(({ labelsJson, names, ...row }) => ({
     ...summary(row),
     names,
     labels: JSON.parse(labelsJson) as Record<string, string>,
+    ...OWN,
   }))
+}
+
+/** The images of the additional stores. */
+export function listForeignImages(context: Context): ImageSummary[] {
+  return foreignImages(context).map(foreignSummary)
+}
+
+function foreignSummary(image: ForeignImage): ImageSummary {
+  const { config: _, labels, ...row } = foreignRow(image)
+  return { ...summary(row), names: image.names, labels, store: image.store, readOnly: true }
+}
+
+function foreignInfo(image: ForeignImage): ImageInfo {
+  const { config, layers, manifest, names } = image
+  return {
+    ...foreignSummary(image),
+    config,
+    layers: layers.map(({ diffId, size }) => ({
+      diffId,
+      blobDigest: diffId,
+      blobSizeBytes: size,
+      mediaType: MEDIA_TYPES.ociLayer,
+      sizeBytes: size,
+    })),
+    chainId: layers.length > 0 ? chainId(config.rootfs.diff_ids) : undefined,
+    digests: [...new Set(names.map((name) => `${withoutTag(name)}@${manifest.digest}`))],
+    manifests: [{ ...manifest, indexDigest: null }],
+  }
 }
 
 /** @throws ERR_IMAGE_NOT_FOUND */
 export function inspectImage(context: Context, id: string): ImageInfo {
   return context.db.read(() => {
     const row = getImage(context.db, id)
+    const foreign = row === undefined ? foreignById(context, id) : undefined
+    if (foreign) return foreignInfo(foreign)
     if (row === undefined) throw new PodlibError('ERR_IMAGE_NOT_FOUND', `image ${id.slice(0, 12)} was removed`, { details: { id } })
     const config = parseImageConfig(row.config)
     const names = listImageNames(context.db, id)
@@ -64,6 +103,7 @@ export function inspectImage(context: Context, id: string): ImageInfo {
       ...summary(row),
       names: names.map(({ name }) => name),
       labels: row.labels,
+      ...OWN,
       config,
       layers: listImageLayers(context.db, id).map(({ diffId, blobDigest, blobSize, mediaType }) => ({
         diffId,

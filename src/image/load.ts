@@ -94,14 +94,13 @@ function placeOf(from: string | AsyncIterable<Uint8Array>): ImagePlace {
 /** The place that a text with a transport names; undefined for a registry and for text without one. */
 export function placeOfText(text: string): ImagePlace | undefined {
   const location = parseTransport(text)
-  if (location === undefined || location.transport === 'docker') return undefined
-  if (location.transport !== 'containers-storage') return location
-  throw new PodlibError('ERR_TRANSPORT', 'images of containers-storage cannot be read: save them to an archive with podman first')
+  return location === undefined || location.transport === 'docker' ? undefined : location
 }
 
 function describePlace(place: ImagePlace): string {
   if ('stream' in place) return 'stream'
   if (place.transport === 'docker-daemon') return `docker-daemon:${place.image}`
+  if (place.transport === 'containers-storage') return `containers-storage:${place.root ? `[${place.root}]` : ''}${place.image}`
   return place.transport ? `${place.transport}:${place.path}` : place.path
 }
 

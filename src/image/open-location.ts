@@ -13,6 +13,7 @@ import { type LayoutImage, OCI_INDEX_FILE, OCI_LAYOUT_FILE, ociLayoutImages, sel
 import type { ImageLocation } from '../transport/parse-transport.ts'
 import type { ImageIdentity } from '../trust/scopes.ts'
 import { withPlainArchive } from './staged-archive.ts'
+import { openStoredElsewhere } from './stored-elsewhere.ts'
 
 /** An image somewhere else than in a registry, and what the policy knows it as. */
 export interface OpenedImage {
@@ -22,7 +23,7 @@ export interface OpenedImage {
 
 /** Everything but a registry: a place with its transport, a file or directory of unknown kind, or a stream. */
 export type ImagePlace =
-  | Exclude<ImageLocation, { transport: 'docker' | 'containers-storage' }>
+  | Exclude<ImageLocation, { transport: 'docker' }>
   | { readonly transport: undefined; readonly path: string }
   | { readonly transport: undefined; readonly stream: AsyncIterable<Uint8Array> }
 
@@ -39,6 +40,7 @@ export async function withImages<Result>(context: Context, place: ImagePlace, op
   if ('stream' in place)
     return withPlainArchive(context, place.stream, { signal, use: async (path) => use(await openArchive(path, '', signal)) })
   if (place.transport === 'docker-daemon') return withDaemon(context, place.image, options)
+  if (place.transport === 'containers-storage') return use([openStoredElsewhere(context, place)])
   const path = resolve(place.path)
   const isDirectory = await isDirectoryAt(path)
   const where = `${place.transport ?? 'the images in'}${place.transport ? ':' : ' '}${path}`

@@ -2,6 +2,7 @@ import type { Context } from '../lifecycle/context.ts'
 import type { Endpoint } from '../registry/types.ts'
 import { formatReference, type Reference } from '../spec/reference.ts'
 import type { ManifestSource } from '../transport/image-source.ts'
+import { registryBlob } from './registry-blob.ts'
 
 /** An image in a registry. What a mirror began to serve it is asked for first from then on. */
 export async function registrySource(context: Context, reference: Reference): Promise<ManifestSource> {
@@ -20,7 +21,8 @@ export async function registrySource(context: Context, reference: Reference): Pr
     blobBytes: (descriptor, { maxBytes, signal }) => registry.blobBytes(reference, descriptor, { ...options(signal), maxBytes }),
     async blob(descriptor, signal) {
       const size = descriptor.size ?? (await registry.blobSize(reference, descriptor.digest, options(signal)))
-      return { stream: registry.blob(reference, { ...descriptor, size }, options(signal)) }
+      const { onRegistryWarning: onWarning } = context
+      return registryBlob({ registry, reference, descriptor: { ...descriptor, size }, options: options(signal), onWarning })
     },
   }
 }

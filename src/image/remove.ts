@@ -6,6 +6,7 @@ import { deleteImageName, listImageNames } from '../state/image-name-table.ts'
 import { deleteImage, listImageLayers } from '../state/image-table.ts'
 import { deleteLayer, getLayer, listUnusedLayers, updateLayer } from '../state/layer-table.ts'
 import { crashPoint } from '../util/crash-point.ts'
+import { assertOwnImage } from './additional-images.ts'
 import { assertNotMounted, unmountImage } from './mount.ts'
 
 /** @public */
@@ -27,7 +28,7 @@ export interface RemovedImage {
  * Removes an image and the layers that no other image has. Asked for by one of several names it loses that name only,
  * unless `force` is given, and one that is mounted stays too. One that a container uses is never removed.
  *
- * @throws ERR_IMAGE_IN_USE, ERR_IMAGE_NOT_FOUND
+ * @throws ERR_IMAGE_IN_USE, ERR_IMAGE_NOT_FOUND, ERR_IMAGE_READ_ONLY
  */
 export async function removeImage(
   context: Context,
@@ -36,6 +37,7 @@ export async function removeImage(
   options: RemoveImageOptions = {},
 ): Promise<RemovedImage> {
   const { db } = context
+  assertOwnImage(context, id)
   if (options.force) await unmountImage(context, id)
   const plan = await db.transaction(
     () => {

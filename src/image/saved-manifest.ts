@@ -8,6 +8,7 @@ import type { Platform } from '../spec/platform.ts'
 import { listImageNames } from '../state/image-name-table.ts'
 import { type ImageLayerRow, type ImageManifestRow, type ImageRow, listImageLayers, listImageManifests } from '../state/image-table.ts'
 import type { SavedImage } from '../transport/saved-image.ts'
+import { assertOwnImage } from './additional-images.ts'
 import { signatureFiles } from './kept-signatures.ts'
 import type { LayerBlob } from './layer-blobs.ts'
 import { type FoundImage, findImage } from './resolve-name.ts'
@@ -30,6 +31,7 @@ export function imagesToSave(context: Context, namesOrIds: readonly ImageChoice[
   const found = new Map<string, { row: ImageRow; names: Set<string> }>()
   for (const text of namesOrIds) {
     const { row, name } = typeof text === 'string' ? findImage(context, text, platform) : findHandle(context, text)
+    assertOwnImage(context, row.id)
     const entry = found.get(row.id) ?? { row, names: new Set<string>() }
     if ((typeof text !== 'string' || isNamed(text, row.id)) && name !== row.id) entry.names.add(name)
     found.set(row.id, entry)

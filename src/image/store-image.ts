@@ -31,7 +31,7 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
   const storage = await context.storage()
   const diffIds = config.rootfs.diff_ids
   const before = new Map(diffIds.map((diffId) => [diffId, getLayer(db, diffId)]))
-  if ([...before.values()].some((layer) => layer?.state === 'staging')) await storage.seal(diffIds)
+  await storage.seal(diffIds, { written: [...before.values()].some((layer) => layer?.state === 'staging') })
   const id = digestHex(configDigest)
   const { os, architecture, variant = '' } = normalizePlatform(config)
   await db.transaction(
@@ -102,7 +102,8 @@ function assertSame(before: LayerRow | undefined, now: LayerRow | undefined, dif
   throw new PodlibError('ERR_LAYER_NOT_FOUND', `layer ${diffId} was removed meanwhile`, { details: { diffId } })
 }
 
-function buildTime(config: ImageConfig): number | null {
+/** When an image was built, if its config says. */
+export function buildTime(config: ImageConfig): number | null {
   const time = Date.parse(config.created ?? '')
   return Number.isNaN(time) ? null : time
 }

@@ -3,6 +3,7 @@ import type { Context } from '../lifecycle/context.ts'
 import { formatReference, parseReference } from '../spec/reference.ts'
 import { deleteImageName, listImageNames, putImageName } from '../state/image-name-table.ts'
 import { getImage, listImageManifests } from '../state/image-table.ts'
+import { assertOwnImage } from './additional-images.ts'
 
 /** Gives an image one more name. A short one becomes a name of `localhost`; one that stood for another image moves. */
 export async function tagImage(context: Context, id: string, name: string): Promise<string> {
@@ -11,6 +12,7 @@ export async function tagImage(context: Context, id: string, name: string): Prom
     throw new PodlibError('ERR_INVALID_REFERENCE', `an image cannot be tagged with a digest: '${name}'`, { details: { reference: name } })
   const full = formatReference(reference)
   const { db } = context
+  assertOwnImage(context, id)
   await db.transaction(
     () => {
       const row = getImage(db, id)
@@ -28,6 +30,7 @@ export async function tagImage(context: Context, id: string, name: string): Prom
 /** Takes a name from an image; without a name, all of them. The image stays. */
 export async function untagImage(context: Context, id: string, name?: string): Promise<void> {
   const { db } = context
+  assertOwnImage(context, id)
   const given = name === undefined ? undefined : formatReference(parseReference(name, { defaultRegistry: 'localhost' }))
   await db.transaction(
     () => {

@@ -3,7 +3,8 @@ import type { Digest } from '../spec/digest.ts'
 import { listImageNames } from '../state/image-name-table.ts'
 import { listImagesOfLayer } from '../state/image-table.ts'
 import { getLayer } from '../state/layer-table.ts'
-import { imageStack } from './stack.ts'
+import { foreignById } from './additional-images.ts'
+import { ownStack } from './stack.ts'
 
 /** A layer of an image, and who else has it. @public */
 export interface ImageTreeLayer {
@@ -19,8 +20,11 @@ export interface ImageTreeLayer {
 /** The layers of an image, bottom first. @throws ERR_IMAGE_NOT_FOUND */
 export function imageTree(context: Context, id: string): ImageTreeLayer[] {
   const { db } = context
+  const foreign = foreignById(context, id)
+  // What the layers take on disk there is not known.
+  if (foreign) return foreign.layers.map(({ diffId, size }) => ({ diffId, sizeBytes: size, usageBytes: 0, sharedWith: [] }))
   return db.read(() =>
-    imageStack(context, id).map((diffId) => {
+    ownStack(context, id).map((diffId) => {
       const layer = getLayer(db, diffId)
       const others = listImagesOfLayer(db, diffId).filter((other) => other !== id)
       const sharedWith = others.flatMap((other) => {

@@ -9,6 +9,7 @@ import { loadPolicy } from '../trust/policy-file.ts'
 import { parsePolicy } from '../trust/policy-parse.ts'
 import { assertTrusted, evaluateResolved } from '../trust/trust.ts'
 import type { TrustDecision } from '../trust/verifier.ts'
+import { foreignById } from './additional-images.ts'
 import { type KeptOrigin, originKey, readOrigins } from './kept-signatures.ts'
 
 /** @public */
@@ -53,7 +54,8 @@ export async function verifyStored(
     const index = indexDigest && { indexDigest }
     decisions.push(await evaluateResolved({ policy, identity, manifestDigest: digest, ...index, sources, ...(signal && { signal }) }))
   }
-  const objection = decisions.length > 0 ? undefined : `nothing is known of where image ${image.id.slice(0, 12)} came from: pull it again`
+  const objection =
+    decisions.length > 0 ? undefined : `nothing is known of where image ${image.id.slice(0, 12)} came from: pull it to have it verified`
   if (throwIfDenied) {
     if (objection !== undefined) throw new PodlibError('ERR_TRUST_DENIED', objection, { details: { imageId: image.id } })
     for (const decision of decisions) assertTrusted(decision)
@@ -76,7 +78,7 @@ function originsOf(context: Context, { id, name }: { readonly id: string; readon
   const latest = new Map<string, ManifestOrigin>()
   for (const { digest, signatures } of listImageManifests(context.db, id))
     for (const origin of readOrigins(signatures)) latest.set(originKey(origin), { digest, origin })
-  if (getImage(context.db, id) === undefined)
+  if (getImage(context.db, id) === undefined && foreignById(context, id) === undefined)
     throw new PodlibError('ERR_IMAGE_NOT_FOUND', `image ${id.slice(0, 12)} was removed`, { details: { id } })
   const all = [...latest.values()]
   const named = all.filter(({ origin: { identity } }) => identity.transport === 'docker' && formatReference(identity.reference) === name)

@@ -1,3 +1,4 @@
+import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Digest } from '../spec/digest.ts'
 import { recordSources } from '../trust/kept-evidence.ts'
@@ -55,9 +56,14 @@ export async function verifyImage(context: Context, input: JudgeImageInput): Pro
 
 async function readAll({ signatures }: SignatureSources, digest: Digest, signal: AbortSignal | undefined): Promise<void> {
   let count = 0
-  for await (const _ of signatures?.(digest, { maxBytes: TRUST_LIMITS.bytes, signal }) ?? []) {
-    count++
-    if (count > TRUST_LIMITS.signatures) return
+  try {
+    for await (const _ of signatures?.(digest, { maxBytes: TRUST_LIMITS.bytes, signal }) ?? []) {
+      count++
+      if (count > TRUST_LIMITS.signatures) return
+    }
+  } catch (error) {
+    // The image is accepted without them.
+    if (!isPodlibError(error, 'ERR_ARCHIVE_TOO_LARGE')) throw error
   }
 }
 

@@ -10,12 +10,14 @@ import type { LogDriver } from '../log/log-driver.ts'
 import type { Monitor } from '../monitor/monitor.ts'
 import type { OciRuntime } from '../oci-runtime/oci-runtime.ts'
 import type { RegistryClient } from '../registry/client-interface.ts'
+import type { CredentialStore } from '../registry/credentials.ts'
 import type { RegistriesConf } from '../registry/registries-conf.ts'
-import type { Digest } from '../spec/digest.ts'
+import type { RegistryWarning } from '../registry/types.ts'
 import type { Platform } from '../spec/platform.ts'
 import type { SeccompProfile } from '../spec/seccomp-profile.ts'
 import type { Database } from '../state/database.ts'
-import type { StorageDriver } from '../storage/storage-driver.ts'
+import type { ImageStores } from '../storage/additional/image-stores.ts'
+import type { LayerReference, StorageDriver } from '../storage/storage-driver.ts'
 import type { Policy } from '../trust/policy.ts'
 import type { SignatureConfig } from '../trust/registries-d.ts'
 import type { ExitWatch } from './exit-watch.ts'
@@ -32,13 +34,20 @@ export interface Context {
   readonly events: EventLog
   readonly host: () => Promise<Host>
   readonly storage: () => Promise<StorageDriver>
+  /** Image stores of other programs. */
+  readonly imageStores: ImageStores
   /** By name or absolute path; without one the default of this runtime. */
   readonly ociRuntime: (nameOrPath?: string) => Promise<OciRuntime>
   readonly monitor: () => Promise<Monitor>
+  /** Absolute path of a helper program. @throws ERR_PROGRAM_MISSING */
+  readonly findProgram: (name: HelperProgram) => string
   readonly logDriver: (name: ContainerConfig['log']['driver']) => LogDriver
   readonly machine: () => Promise<Machine>
   readonly registry: () => Promise<RegistryClient>
   readonly registriesConf: () => Promise<RegistriesConf>
+  /** The credentials of this runtime; or of one file, and nowhere else. */
+  readonly credentials: (authFile?: string) => Promise<CredentialStore>
+  readonly onRegistryWarning: (warning: RegistryWarning) => void
   readonly trust: () => Promise<Trust>
   readonly hooks: () => Promise<readonly Hook[]>
   /** `DOCKER_HOST`, for images of a Docker daemon. */
@@ -58,6 +67,9 @@ export interface Context {
   /** Aborted when the runtime is being closed: what cannot go on without it ends then. */
   readonly closing: AbortSignal
 }
+
+/** What is run off the hot path, and may be missing until somebody needs it. */
+export type HelperProgram = 'buildah' | 'flock' | 'setpriv' | 'sh' | 'unshare'
 
 /** `/etc/passwd` and `/etc/group`; null where there is none. */
 export interface UserFiles {
@@ -94,7 +106,7 @@ export interface StoredContainer {
   /** The verb that made it reads its log and removes it when it ends: nobody else does while its owner lives. */
   readonly attended?: true
   /** Layers of its image, bottom first. */
-  readonly layers: readonly Digest[]
+  readonly layers: readonly LayerReference[]
   /** What was left out of what its image asked for, in words; absent for nothing. */
   readonly warnings?: readonly string[]
 }

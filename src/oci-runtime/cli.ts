@@ -4,12 +4,14 @@ import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import { runtimeFailure } from '../errors/runtime-failure.ts'
 import { startAttached } from '../host/attached-process.ts'
 import type { Started } from '../host/attached-runtime.ts'
+import { markExec } from '../host/exec-mark.ts'
 import type { Host } from '../host/host.ts'
 import type { EndAttachedInput } from '../host/jobs/end-attached.ts'
 import type { RunProgramInput, RunProgramOutput } from '../host/jobs/run-program.ts'
 import { type RuntimeCommand, runtimeArgv } from '../host/runtime-command.ts'
 import type { StdioOptions } from '../host/stdio.ts'
 import type { RuntimeSpec } from '../spec/runtime.ts'
+import { serializeSpec } from '../spec/serialize-spec.ts'
 import type { AttachedRequest, CallOptions, ExecRequest, OciRuntime, RunRequest } from './oci-runtime.ts'
 
 /** A verb, its arguments, and what it is meant to do, for the error. */
@@ -70,7 +72,7 @@ export function createCliRuntime(host: Host, command: RuntimeCommand): OciRuntim
 
 function runAttached(host: Host, runtime: RuntimeCommand, request: RunRequest) {
   const { id, bundle, spec, timeoutMs, memoryCgroup, signal } = request
-  const config = JSON.stringify(spec)
+  const config = serializeSpec(spec)
   return startAttached(stdioOptions(request), (stdio, started) =>
     attended({ host, container: { runtime, id }, started }, (onProgress) =>
       host.run('run-attached', { runtime, id, bundle, config, stdio, timeoutMs, memoryCgroup }, { signal, onProgress }),
@@ -82,7 +84,7 @@ function execAttached(host: Host, runtime: RuntimeCommand, request: ExecRequest)
   const { id, process, timeoutMs, signal } = request
   return startAttached(stdioOptions(request), (stdio, started) =>
     attended({ host, started }, (onProgress) =>
-      host.run('exec-attached', { runtime, id, process: JSON.stringify(process), stdio, timeoutMs }, { signal, onProgress }),
+      host.run('exec-attached', { runtime, id, process: serializeSpec(markExec(process)), stdio, timeoutMs }, { signal, onProgress }),
     ),
   )
 }

@@ -1,5 +1,4 @@
-import { chmod, mkdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { chmod, readFile } from 'node:fs/promises'
 import { errorCode, errorMessage, PodlibError } from '../errors/errors.ts'
 import { parseStrictJson } from '../spec/json.ts'
 import type { Credential } from './types.ts'
@@ -35,9 +34,7 @@ export async function readAuthFile(path: string, legacy = false): Promise<AuthFi
     if (['ENOENT', 'ENOTDIR', 'EACCES'].includes(errorCode(error) ?? '')) return undefined
     throw invalid(path, `cannot be read: ${errorMessage(error)}`)
   }
-  if (text.trim() === '') return {}
-  const document = parseStrictJson(text, { what: `file ${path}`, code: 'ERR_CREDENTIALS' }) as AuthFile
-  return checkShape(legacy ? { auths: document as Record<string, AuthEntry> } : document, path)
+  return parseAuthFile(text, path, legacy)
 }
 
 /** The credential that an entry holds. @throws ERR_CREDENTIALS */
@@ -62,35 +59,27 @@ export function entryOf(credential: Credential): AuthEntry {
 }
 
 /**
- * Changes a credentials file under a lock that other podlib processes respect; the new file replaces the
- * old one at once and is readable by its owner only.
+ * Changes a credentials file under a lock that other podlib processes respect. The new file takes the place of the old one
+ * at once and is readable by its owner only; a link to the file stays.
  *
- * @throws ERR_CREDENTIALS
+ * @throws ERR_CREDENTIALS, ERR_LOCK_TIMEOUT
  */
-export async function editAuthFile(name: string, edit: (file: AuthFile) => void): Promise<void> {
-  await mkdir(dirname(name), { recursive: true, mode: 0o700 })
-  // People link this file to where they keep their settings: the link stays, its target is replaced.
-  const path = await realpath(name).catch(() => name)
-  const { lock } = await import('proper-lockfile')
-  // The file may not exist yet, so its name is locked and not its real path.
-  const release = await lock(path, { realpath: false, stale: 10_000, retries: { retries: 20, minTimeout: 20, maxTimeout: 500 } }).catch(
-    (error) => {
-      throw invalid(path, `is locked by another process: ${errorMessage(error)}`)
-    },
-  )
-  const temporary = `${path}.${process.pid}.tmp`
-  try {
-    const file = (await readAuthFile(path)) ?? {}
+export async function editAuthFile(path: string, edit: (file: AuthFile) => void, signal?: AbortSignal): Promise<void> {
+  const { editFile } = await import('../lock/edit-file.ts')
+  const change = async (text: string | undefined) => {
+    // The new file gets the mode of the old one, which is not always as it should be.
+    if (text !== undefined) await chmod(path, 0o600)
+    const file = text === undefined ? {} : parseAuthFile(text, path)
     edit(file)
-    await writeFile(temporary, `${JSON.stringify(file, null, 2)}\n`, { mode: 0o600 })
-    await chmod(temporary, 0o600)
-    await rename(temporary, path)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
-  } finally {
-    await release()
+    return `${JSON.stringify(file, null, 2)}\n`
   }
+  await editFile(path, change, { signal })
+}
+
+function parseAuthFile(text: string, path: string, legacy = false): AuthFile {
+  if (text.trim() === '') return {}
+  const document = parseStrictJson(text, { what: `file ${path}`, code: 'ERR_CREDENTIALS' }) as AuthFile
+  return checkShape(legacy ? { auths: document as Record<string, AuthEntry> } : document, path)
 }
 
 function checkShape(file: AuthFile, path: string): AuthFile {

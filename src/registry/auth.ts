@@ -32,6 +32,8 @@ export interface Authorizer {
    * @throws ERR_REGISTRY_UNAUTHORIZED when the token server refuses, ERR_REGISTRY_PROTOCOL for a realm that must not be used
    */
   answer(request: AuthRequest, challenges: readonly Challenge[], previous: AuthAttempt): Promise<AuthAttempt | undefined>
+  /** Forgets all tokens. */
+  forget(): void
 }
 
 export interface AuthorizerOptions {
@@ -84,7 +86,7 @@ export function createAuthorizer({ http, retry, now = Date.now }: AuthorizerOpti
     return fetched !== undefined && fetched.expiresAt - MARGIN_MS <= now()
   }
 
-  function forget(header: string | undefined): void {
+  function forgetToken(header: string | undefined): void {
     for (const [key, { token: fetched }] of tokens) {
       if (fetched && `Bearer ${fetched.value}` === header) tokens.delete(key)
     }
@@ -96,6 +98,8 @@ export function createAuthorizer({ http, retry, now = Date.now }: AuthorizerOpti
       if (!challenge) return { header: undefined, triedScopes: [] }
       if (challenge.scheme === 'basic') return { header: basic(await request.credential()), triedScopes: [] }
       const scope = widened.get(repositoryKey(request.endpoint)) ?? pullScope(request.endpoint)
+      // For what is not below a repository the registry has yet to say which it takes.
+      if (scope === '') return { header: undefined, triedScopes: [] }
       try {
         return { header: `Bearer ${(await token(request, challenge, scope)).value}`, triedScopes: [] }
       } catch (error) {
@@ -109,7 +113,7 @@ export function createAuthorizer({ http, retry, now = Date.now }: AuthorizerOpti
     async answer(request, offered, previous) {
       const challenge = offered.find(isUsable)
       if (!challenge) return undefined
-      forget(previous.header)
+      forgetToken(previous.header)
       challenges.set(hostKey(request.endpoint), challenge)
       if (challenge.scheme === 'basic') {
         const header = basic(await request.credential())
@@ -121,12 +125,16 @@ export function createAuthorizer({ http, retry, now = Date.now }: AuthorizerOpti
       const { value } = await token(request, challenge, scope)
       return { header: `Bearer ${value}`, triedScopes: [...previous.triedScopes, scope] }
     },
+
+    forget: () => tokens.clear(),
   }
 }
 
 // The least that a pull needs first; what the registry asks for when that was not enough.
 function nextScope(endpoint: Endpoint, challenge: Challenge, { triedScopes }: AuthAttempt): string | undefined {
   const wanted = challenge.parameters.get('scope')
+  // Nothing of podlib's own is known about what is not below a repository: the registry says what it takes.
+  if (endpoint.repository === '') return triedScopes.length === 0 ? (wanted ?? '') : undefined
   const insufficient = challenge.parameters.get('error') === 'insufficient_scope'
   const own = pullScope(endpoint)
   const order = insufficient && wanted ? [wanted, own] : [own, ...(wanted ? [wanted] : [])]
@@ -134,7 +142,7 @@ function nextScope(endpoint: Endpoint, challenge: Challenge, { triedScopes }: Au
 }
 
 function pullScope({ repository }: Endpoint): string {
-  return `repository:${repository}:pull`
+  return repository === '' ? '' : `repository:${repository}:pull`
 }
 
 function basic(credential: Credential | undefined): string | undefined {

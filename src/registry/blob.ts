@@ -2,10 +2,11 @@ import { Readable } from 'node:stream'
 import { PodlibError } from '../errors/errors.ts'
 import type { Descriptor } from '../spec/descriptor.ts'
 import { header, refuseEncoding } from './body.ts'
-import { policyFor } from './failover.ts'
+import { policyFor, warnOfWrong } from './failover.ts'
 import { connectionError, type HttpResponse } from './http.ts'
 import { combinedError, protocolError, type RequestContext } from './registry-errors.ts'
 import { delayAfter, isRetryable, type RetryPolicy, sleep } from './retry.ts'
+import type { Endpoint, RegistryWarning } from './types.ts'
 
 /** One place to download a blob from. */
 export interface BlobSource {
@@ -29,6 +30,10 @@ export interface DownloadOptions {
   readonly policy: RetryPolicy
   readonly signal?: AbortSignal | undefined
   readonly onRetry?: ((retry: BlobRetry) => void) | undefined
+  /** Called with each endpoint that gives bytes, before the first of them is delivered. */
+  readonly onEndpoint?: ((endpoint: Endpoint) => void) | undefined
+  /** Called when an endpoint has another blob than it should, and the next one is asked. */
+  readonly onWarning?: ((warning: RegistryWarning) => void) | undefined
 }
 
 /** Progress after which earlier failures no longer count. */
@@ -68,16 +73,23 @@ export function downloadBlob(options: DownloadOptions): Readable {
 }
 
 async function* generate(options: DownloadOptions & { readonly signal: AbortSignal }): AsyncGenerator<Buffer, undefined> {
-  const { descriptor, sources, signal, onRetry } = options
+  const { descriptor, sources, signal, onRetry, onEndpoint } = options
+  if (sources.length === 0)
+    throw new PodlibError('ERR_BLOB_NOT_FOUND', `nobody is left to ask for blob ${descriptor.digest}`, {
+      details: { digest: descriptor.digest },
+    })
   const failures: { endpoint: RequestContext['endpoint']; error: unknown }[] = []
   let offset = 0
   for (const [index, source] of sources.entries()) {
     const policy = policyFor(options.policy, index === sources.length - 1)
     const { endpoint } = source.context
     let freshFrom = offset
+    let announced = false
     for (let tries = 1; ; tries++) {
       try {
         for await (const chunk of part(source, { size: descriptor.size, offset, signal })) {
+          if (!announced) onEndpoint?.(endpoint)
+          announced = true
           offset += chunk.length
           yield chunk
         }
@@ -93,6 +105,7 @@ async function* generate(options: DownloadOptions & { readonly signal: AbortSign
         const again = tries < policy.attempts && isRetryable(error)
         if (!again) {
           failures.push({ endpoint, error })
+          if (index < sources.length - 1) warnOfWrong({ endpoint, error }, options.onWarning)
           break
         }
         onRetry?.({ registry: endpoint.registry, offset, error })

@@ -5,6 +5,7 @@ import type { BlobRetry } from './blob.ts'
 import type { RegistryTimeouts } from './http.ts'
 import type { RegistriesConf } from './registries-conf.ts'
 import type { RetryPolicy } from './retry.ts'
+import type { FoundRepository, RepositoryQuery } from './search.ts'
 import type {
   Credential,
   CredentialLookup,
@@ -60,6 +61,8 @@ export interface Referrer {
  * @public
  */
 export interface RegistryClient {
+  /** Where a target is fetched from, in this order: its mirrors, then the registry. @throws ERR_REGISTRY_BLOCKED */
+  endpoints(target: RegistryTarget): readonly Endpoint[]
   /** The exact bytes of a manifest, proven against the target's digest if it has one. */
   manifest(target: RegistryTarget, options?: RegistryRequestOptions): Promise<FetchedManifest>
   /** Type and digest of a manifest without its bytes, for a cheap look whether a tag has moved. */
@@ -77,6 +80,19 @@ export interface RegistryClient {
   tags(name: RepositoryName, options?: RegistryRequestOptions): AsyncIterable<string>
   /** Manifests whose subject is `digest`, each fetched and proven to say so. */
   referrers(name: RepositoryName, digest: Digest, options?: ReferrersOptions): AsyncIterable<Referrer>
+  /** The names of all repositories, if the registry tells them. @throws ERR_REGISTRY_UNSUPPORTED */
+  repositories(registry: string, options?: RegistryRequestOptions): AsyncIterable<string>
+  /** Repositories whose name or description fits, by the registry's own search or else by its list of names. */
+  search(registry: string, query: RepositoryQuery, options?: RegistryRequestOptions): Promise<FoundRepository[]>
+  /**
+   * Shows a credential to the registry itself, to find out whether it is good.
+   *
+   * @returns whether the registry wanted to see it: one that lets everybody in proves nothing
+   * @throws ERR_REGISTRY_UNAUTHORIZED when it is refused
+   */
+  proveCredential(registry: string, credential: Credential, signal?: AbortSignal): Promise<boolean>
+  /** Forgets credentials and tokens: to be called when those that a lookup finds have changed. */
+  forgetCredentials(): void
   /**
    * A small file from a web server, such as a signature of a lookaside: same TLS, proxies and retries as for
    * registries, but without any credentials. Undefined where there is none (404).
@@ -89,6 +105,10 @@ export interface RegistryClient {
 /** @public */
 export interface BlobOptions extends RegistryRequestOptions {
   readonly onRetry?: (retry: BlobRetry) => void
+  /** Called with each endpoint that gives bytes, before the first of them is delivered. */
+  readonly onEndpoint?: (endpoint: Endpoint) => void
+  /** Endpoints that are not asked, because what they sent turned out wrong. */
+  readonly avoid?: readonly Endpoint[]
 }
 
 /** @public */

@@ -14,6 +14,8 @@ export interface HelperOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** The user name under which helpers keep identity tokens. */
+export const TOKEN_USER = '<token>'
 const HELPER_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/
 const DEFAULT_TIMEOUT_MS = 30_000
 /** What key stores and cloud helpers are reached by. Registry passwords and the app's own secrets are not among them. */
@@ -58,7 +60,7 @@ export async function getFromHelper(name: string, server: string, options: Helpe
   const { Username, Secret } = (document ?? {}) as { Username?: unknown; Secret?: unknown }
   if (typeof Username !== 'string' || typeof Secret !== 'string' || Secret === '')
     throw refuse(name, 'gave an answer without user name and secret')
-  return Username === '<token>' ? { identityToken: Secret } : { username: Username, password: Secret }
+  return Username === TOKEN_USER ? { identityToken: Secret } : { username: Username, password: Secret }
 }
 
 /** Hands a credential to a helper for keeping. @throws ERR_CREDENTIALS */
@@ -66,7 +68,7 @@ export async function storeWithHelper(name: string, server: string, credential: 
   const identity = 'identityToken' in credential
   const entry = {
     ServerURL: server,
-    Username: identity ? '<token>' : credential.username,
+    Username: identity ? TOKEN_USER : credential.username,
     Secret: identity ? credential.identityToken : credential.password,
   }
   const { failed } = await callHelper(name, 'store', { ...options, input: JSON.stringify(entry) })
@@ -79,6 +81,15 @@ export async function eraseWithHelper(name: string, server: string, options: Hel
   if (failed && !/not found/i.test(output)) throw refuse(name, `could not erase the credential for ${server}`)
 }
 
+/** The user names that a helper has, by server. @throws ERR_CREDENTIALS */
+export async function listFromHelper(name: string, options: HelperOptions): Promise<ReadonlyMap<string, string>> {
+  const { output, failed } = await callHelper(name, 'list', { ...options, input: '' })
+  if (failed) throw refuse(name, 'does not list what it has')
+  const document = parseStrictJson(output.trim() || '{}', { what: `list of the credential helper '${name}'`, code: 'ERR_CREDENTIALS' })
+  const entries = Object.entries((document ?? {}) as Record<string, unknown>)
+  return new Map(entries.filter((entry): entry is [string, string] => typeof entry[1] === 'string'))
+}
+
 interface HelperAnswer {
   readonly output: string
   readonly failed: boolean
@@ -86,7 +97,7 @@ interface HelperAnswer {
 
 async function callHelper(
   name: string,
-  verb: 'get' | 'store' | 'erase',
+  verb: 'get' | 'store' | 'erase' | 'list',
   { input, env, home, signal, timeoutMs = DEFAULT_TIMEOUT_MS }: HelperOptions & { readonly input: string },
 ): Promise<HelperAnswer> {
   if (!HELPER_NAME.test(name)) throw refuse(name, 'is no valid name; it may have letters, digits, dots, dashes and underscores')

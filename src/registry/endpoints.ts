@@ -14,17 +14,32 @@ export function endpointsFor(conf: RegistriesConf, reference: RegistryTarget): E
   const entry = findRegistry(conf, reference)
   if (!entry) return [{ registry: reference.registry, repository: reference.repository, insecure: false, mirror: false }]
   const { registry, length } = entry
-  if (registry.blocked) {
-    throw new PodlibError('ERR_REGISTRY_BLOCKED', `registries.conf blocks '${registry.prefix}', so ${name} is not fetched`, {
-      details: { name, prefix: registry.prefix },
-    })
-  }
+  if (registry.blocked) throw blocked(registry.prefix, name)
   const rest = name.slice(length)
   const mirrors = registry.mirrors.filter((mirror) => serves(mirror, reference))
   return [
     ...mirrors.map(({ location, insecure }) => endpoint({ location, rest, insecure, mirror: true })),
     endpoint({ location: registry.location ?? name.slice(0, length), rest, insecure: registry.insecure, mirror: false }),
   ]
+}
+
+/**
+ * A registry itself, for what is about no single repository. Mirrors and other locations are for pulls only: they are not
+ * asked, and not shown the credentials of the registry.
+ *
+ * @throws ERR_REGISTRY_BLOCKED, ERR_INVALID_REFERENCE
+ */
+export function registryEndpoint(conf: RegistriesConf, host: string): Endpoint {
+  if (host.includes('/'))
+    throw new PodlibError('ERR_INVALID_REFERENCE', `${JSON.stringify(host.slice(0, 200))} is no registry; write 'host' or 'host:port'`)
+  const { registry } = parseReference(`${host}/x`)
+  const target = { registry, repository: '' }
+  const entry = findRegistry(conf, target)?.registry
+  if (entry?.blocked) throw blocked(entry.prefix, registry)
+  const isHere = (location: string | undefined) => location === registry || location?.startsWith(`${registry}/`) === true
+  const places = conf.registries.flatMap((other) => [other, ...other.mirrors])
+  const insecure = entry ? entry.insecure : places.some((place) => place.insecure && isHere(place.location))
+  return { ...target, insecure, mirror: false }
 }
 
 /** What a short name may stand for. @public */
@@ -53,6 +68,12 @@ export function resolveShortName(conf: RegistriesConf, text: string): ShortNameC
   const choice = candidates.length > 0 ? `write one of ${candidates.join(', ')}` : `write it in full, as in 'docker.io/library/${text}'`
   throw new PodlibError('ERR_SHORT_NAME', `'${text}' names no registry; ${choice}, or add an alias to registries.conf`, {
     details: { reference: text, candidates },
+  })
+}
+
+function blocked(prefix: string, name: string): PodlibError {
+  return new PodlibError('ERR_REGISTRY_BLOCKED', `registries.conf blocks '${prefix}', so ${name} is not asked for anything`, {
+    details: { name, prefix },
   })
 }
 

@@ -4,6 +4,7 @@ import { type Digest, digestAlgorithm, digestHex, digestOf } from '../spec/diges
 import { parseStrictJson } from '../spec/json.ts'
 import { parseManifest } from '../spec/manifest.ts'
 import { MEDIA_TYPES } from '../spec/media-types.ts'
+import { parseReference } from '../spec/reference.ts'
 import { header, readBody, refuseEncoding } from './body.ts'
 import { MAX_DOCUMENT_BYTES } from './manifests.ts'
 import { protocolError, type RequestContext } from './registry-errors.ts'
@@ -28,6 +29,7 @@ interface Page {
 }
 
 const PAGE_SIZE = 1000
+const REPOSITORY = /^[a-z0-9._/-]+$/
 const TAG = /^\w[\w.-]{0,127}$/
 
 /** Lists the tags of a repository, page by page. What is no tag by the grammar is left out. */
@@ -39,6 +41,29 @@ export async function* listTags(options: ListingOptions): AsyncGenerator<string>
     if (tags === undefined || tags === null) continue
     if (!Array.isArray(tags)) throw protocolError(context, "its 'tags' is no list")
     for (const tag of tags as unknown[]) if (typeof tag === 'string' && TAG.test(tag)) yield tag
+  }
+}
+
+/** Lists the repositories of a registry, page by page, if it tells. What is no name by the grammar is left out. */
+export async function* listRepositories(options: ListingOptions): AsyncGenerator<string> {
+  const { registry } = options.endpoint
+  const context: RequestContext = { endpoint: options.endpoint, wanted: 'catalog', what: `catalog of ${registry}` }
+  for await (const { document } of pages(options, context, `/v2/_catalog?n=${PAGE_SIZE}`)) {
+    const { repositories } = (document ?? {}) as { repositories?: unknown }
+    if (repositories === undefined || repositories === null) continue
+    if (!Array.isArray(repositories)) throw protocolError(context, "its 'repositories' is no list")
+    for (const name of repositories as unknown[]) if (isRepository(registry, name)) yield name
+  }
+}
+
+/** Whether something that a registry sent is the name of a repository. */
+export function isRepository(registry: string, name: unknown): name is string {
+  if (typeof name !== 'string' || !REPOSITORY.test(name)) return false
+  try {
+    parseReference(`${registry}/${name}`)
+    return true
+  } catch {
+    return false
   }
 }
 
@@ -114,12 +139,13 @@ async function* pages(options: ListingOptions, context: RequestContext, first: s
   }
 }
 
-async function fetchPage(
+/** Fetches one page of a list. */
+export async function fetchPage(
   { session, signal }: ListingOptions,
   context: RequestContext,
   path: string,
 ): Promise<{ page: Page; next: string | undefined }> {
-  const headers = { accept: context.wanted === 'tags' ? 'application/json' : MEDIA_TYPES.ociIndex }
+  const headers = { accept: context.wanted === 'referrers' ? MEDIA_TYPES.ociIndex : 'application/json' }
   const response = await session.open({ context, path, headers, signal })
   refuseEncoding(response, context.what)
   const bytes = await readBody(response, { maxBytes: MAX_DOCUMENT_BYTES, what: 'list' })

@@ -17,15 +17,17 @@ import type {
   RegistryClientOptions,
   RegistryRequestOptions,
 } from './client-interface.ts'
-import { endpointsFor } from './endpoints.ts'
-import { firstEndpoint, policyFor, preferEndpoint } from './failover.ts'
+import { endpointsFor, registryEndpoint } from './endpoints.ts'
+import { firstEndpoint, isSameEndpoint, policyFor, preferEndpoint } from './failover.ts'
 import { explainForeign, foreignSources } from './foreign.ts'
 import { createHttp, type Http, type RegistryTimeouts } from './http.ts'
-import { type ListingOptions, listReferrers, listTags } from './listings.ts'
+import { type ListingOptions, listReferrers, listRepositories, listTags } from './listings.ts'
 import { getManifest, headBlob, headManifest, MAX_DOCUMENT_BYTES, manifestSelector } from './manifests.ts'
+import { proveCredential } from './prove-credential.ts'
 import { EMPTY_REGISTRIES_CONF } from './registries-conf.ts'
 import { DEFAULT_RETRY, type RetryPolicy, withRetry } from './retry.ts'
-import { createSession, type Session, type SessionMemory } from './session.ts'
+import { type FoundRepository, HUB_INDEX, type RepositoryQuery, searchRegistry } from './search.ts'
+import { createSession, type Session, type SessionMemory, type SessionOptions } from './session.ts'
 import type { Credential, Endpoint, FetchedManifest, ManifestHead, RegistryTarget, RepositoryName } from './types.ts'
 
 export type { RegistryClient, RegistryClientOptions } from './client-interface.ts'
@@ -63,6 +65,10 @@ class Client implements RegistryClient {
     this.#parts = parts
   }
 
+  endpoints(target: RegistryTarget): readonly Endpoint[] {
+    return this.#endpoints(target, {})
+  }
+
   async manifest(target: RegistryTarget, options: RegistryRequestOptions = {}): Promise<FetchedManifest> {
     return this.#document(target, options, (session, endpoint) => getManifest(session, endpoint, request(target, options)))
   }
@@ -72,9 +78,11 @@ class Client implements RegistryClient {
   }
 
   blob(target: RegistryTarget, descriptor: Descriptor, options: BlobOptions = {}): Readable {
-    const { signal, onRetry } = options
-    const sources = [...this.#sources(target, descriptor, options), ...this.#foreign(descriptor)]
-    return downloadBlob({ descriptor, sources, policy: this.#parts.policy, signal, onRetry })
+    const { signal, onRetry, onEndpoint, avoid = [] } = options
+    const isAvoided = ({ context }: BlobSource) => avoid.some((endpoint) => isSameEndpoint(endpoint, context.endpoint))
+    const sources = [...this.#sources(target, descriptor, options), ...this.#foreign(descriptor)].filter((source) => !isAvoided(source))
+    const { onWarning } = this.#options
+    return downloadBlob({ descriptor, sources, policy: this.#parts.policy, signal, onRetry, onEndpoint, onWarning })
   }
 
   async blobSize(target: RegistryTarget, digest: Digest, options: RegistryRequestOptions = {}): Promise<number> {
@@ -93,7 +101,7 @@ class Client implements RegistryClient {
     }
     const sources = this.#sources(target, descriptor, options)
     const endpoints = sources.map(({ context }) => context.endpoint)
-    return firstEndpoint(endpoints, signal, async (endpoint, isLast) => {
+    return firstEndpoint({ endpoints, signal, onWarning: this.#options.onWarning }, async (endpoint, isLast) => {
       const policy = policyFor(this.#parts.policy, isLast)
       const download = downloadBlob({
         descriptor,
@@ -114,10 +122,36 @@ class Client implements RegistryClient {
     if (endpoint) yield* listTags(this.#listing(name, endpoint, options))
   }
 
+  async *repositories(registry: string, options: RegistryRequestOptions = {}): AsyncGenerator<string> {
+    yield* listRepositories(this.#hostListing(registry, options))
+  }
+
+  async search(registry: string, query: RepositoryQuery, options: RegistryRequestOptions = {}): Promise<FoundRepository[]> {
+    const isHub = this.#host(registry).registry === 'docker.io'
+    const catalog = isHub ? undefined : this.#hostListing(registry, options)
+    const index = this.#hostListing(registry, options)
+    // Everybody may search an index, and there is more to try: nobody is logged in, and nothing is tried for long.
+    const retry: ListingOptions['retry'] = (work) =>
+      withRetry(work, { policy: policyFor(this.#parts.policy, isHub), signal: options.signal })
+    const endpoint = isHub ? { ...index.endpoint, registry: HUB_INDEX } : index.endpoint
+    return searchRegistry({ index: { ...index, retry, endpoint, session: this.#session(async () => undefined) }, catalog }, query)
+  }
+
+  async proveCredential(registry: string, credential: Credential, signal?: AbortSignal): Promise<boolean> {
+    const { http, policy } = this.#parts
+    return proveCredential({ http, policy, memory: this.#memory, endpoint: this.#host(registry), credential, signal })
+  }
+
+  forgetCredentials(): void {
+    this.#credentials.clear()
+    this.#parts.authorizer.forget()
+  }
+
   async *referrers(name: RepositoryName, digest: Digest, options: ReferrersOptions = {}): AsyncGenerator<Referrer> {
     const subject = parseDigest(digest)
     const target = { ...name, digest: subject }
-    const descriptors = await firstEndpoint(this.#endpoints(target, options), options.signal, async (endpoint, isLast) => {
+    const places = { endpoints: this.#endpoints(target, options), signal: options.signal }
+    const descriptors = await firstEndpoint(places, async (endpoint, isLast) => {
       const found: { descriptor: Descriptor; endpoint: Endpoint }[] = []
       const list = listReferrers(this.#listing(name, endpoint, options), { subject, artifactType: options.artifactType })
       for await (const descriptor of list) found.push({ descriptor, endpoint })
@@ -146,8 +180,9 @@ class Client implements RegistryClient {
     work: (session: Session, endpoint: Endpoint) => Promise<Result>,
   ): Promise<Result> {
     const { signal } = options
-    const session = this.#session(target, options)
-    return firstEndpoint(this.#endpoints(target, options), signal, (endpoint, isLast) =>
+    const session = this.#sessionFor(target, options)
+    const { onWarning } = this.#options
+    return firstEndpoint({ endpoints: this.#endpoints(target, options), signal, onWarning }, (endpoint, isLast) =>
       withRetry(() => work(session, endpoint), { policy: policyFor(this.#parts.policy, isLast), signal }),
     )
   }
@@ -158,10 +193,19 @@ class Client implements RegistryClient {
     return preferEndpoint(endpointsFor(this.#options.registries ?? EMPTY_REGISTRIES_CONF, { ...target, registry, repository }), endpoint)
   }
 
+  #host(registry: string): Endpoint {
+    return registryEndpoint(this.#options.registries ?? EMPTY_REGISTRIES_CONF, registry)
+  }
+
+  #hostListing(registry: string, options: RegistryRequestOptions): ListingOptions {
+    const endpoint = this.#host(registry)
+    return this.#listing(endpoint, endpoint, options)
+  }
+
   #listing(name: RepositoryName, endpoint: Endpoint, options: RegistryRequestOptions): ListingOptions {
     const { signal } = options
     return {
-      session: this.#session(name, options),
+      session: this.#sessionFor(name, options),
       endpoint,
       signal,
       maxPages: this.#options.maxPages ?? DEFAULT_MAX_PAGES,
@@ -171,7 +215,7 @@ class Client implements RegistryClient {
 
   #sources(target: RegistryTarget, descriptor: Descriptor, options: RegistryRequestOptions): BlobSource[] {
     const digest = parseDigest(descriptor.digest)
-    const session = this.#session(target, options)
+    const session = this.#sessionFor(target, options)
     return this.#endpoints(target, options).map((endpoint) => {
       const context = { endpoint, wanted: 'blob' as const, what: `blob ${endpoint.registry}/${endpoint.repository}@${digest}` }
       const path = `/v2/${endpoint.repository}/blobs/${digest}`
@@ -185,16 +229,21 @@ class Client implements RegistryClient {
     return foreignSources(this.#parts.http, descriptor, this.#options.foreignLayerHosts ?? [])
   }
 
-  #session(target: RepositoryName, { credential: explicit }: RegistryRequestOptions): Session {
+  #sessionFor(target: RepositoryName, { credential: explicit }: RegistryRequestOptions): Session {
     if (explicit) checkCredential(explicit)
+    return this.#session(async (endpoint, signal) =>
+      explicit && endpoint.registry === target.registry ? explicit : this.#credential(endpoint, signal),
+    )
+  }
+
+  #session(credential: SessionOptions['credential']): Session {
     return createSession({
       http: this.#parts.http,
       authorizer: this.#parts.authorizer,
       memory: this.#memory,
       onWarning: this.#options.onWarning,
       onRefused: (endpoint) => this.#credentials.delete(`${endpoint.registry}/${endpoint.repository}`),
-      credential: async (endpoint, signal) =>
-        explicit && endpoint.registry === target.registry ? explicit : this.#credential(endpoint, signal),
+      credential,
     })
   }
 

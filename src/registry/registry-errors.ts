@@ -7,7 +7,7 @@ import { parseRetryAfter } from './retry.ts'
 import type { Endpoint } from './types.ts'
 
 /** What a request was for; decides what a 404 means. */
-export type Wanted = 'manifest' | 'blob' | 'tags' | 'referrers' | 'token' | 'file'
+export type Wanted = 'manifest' | 'blob' | 'tags' | 'referrers' | 'token' | 'file' | 'catalog' | 'version'
 
 /** What was asked of whom, for the error message. */
 export interface RequestContext {
@@ -98,6 +98,8 @@ function notFound({ wanted }: RequestContext): Verdict {
   if (wanted === 'blob')
     return { code: 'ERR_BLOB_NOT_FOUND', advice: 'the registry lost a part of this image, or never had it; push it again' }
   if (wanted === 'file') return { code: 'ERR_BLOB_NOT_FOUND', advice: 'check the address' }
+  if (wanted === 'catalog') return { code: 'ERR_REGISTRY_UNSUPPORTED', advice: 'it does not say which repositories it has' }
+  if (wanted === 'version') return { code: 'ERR_REGISTRY_PROTOCOL', advice: 'check that this host is a container registry' }
   return { code: 'ERR_MANIFEST_NOT_FOUND', advice: 'check the repository, tag or digest' }
 }
 
@@ -129,7 +131,7 @@ export function combinedError(failures: readonly { readonly endpoint: Endpoint; 
     code: isPodlibError(error) ? error.code : 'ERR_INTERNAL',
     message: isPodlibError(error) ? error.message : String(error),
   }))
-  return new PodlibError(code, `${message} (before that, ${mirrors.length === 1 ? 'a mirror' : `${mirrors.length} mirrors`} failed)`, {
+  return new PodlibError(code, `${message} (before that, ${mirrors.map(({ registry }) => registry).join(' and ')} failed)`, {
     details: { ...details, mirrors },
     cause: last.error,
   })

@@ -21,7 +21,7 @@ export interface TokenRequest {
   readonly endpoint: Endpoint
   readonly challenge: Challenge
   readonly credential: Credential | undefined
-  /** One or more scopes, separated by spaces. */
+  /** Scopes, separated by spaces; empty to be known by name only. */
   readonly scope: string
   readonly now: () => number
 }
@@ -49,7 +49,7 @@ export async function fetchToken(request: TokenRequest): Promise<Token> {
 function basicRequest({ challenge, credential, scope }: TokenRequest, url: URL): Omit<HttpRequest, 'insecure'> {
   const service = challenge.parameters.get('service')
   if (service) url.searchParams.set('service', service)
-  for (const one of scope.split(' ')) url.searchParams.append('scope', one)
+  for (const one of scope.split(' ').filter(Boolean)) url.searchParams.append('scope', one)
   if (!credential || 'identityToken' in credential) return { url, method: 'GET', headers: {} }
   url.searchParams.set('account', credential.username)
   const secret = Buffer.from(`${credential.username}:${credential.password}`).toString('base64')
@@ -57,7 +57,8 @@ function basicRequest({ challenge, credential, scope }: TokenRequest, url: URL):
 }
 
 function refreshRequest({ challenge, scope }: TokenRequest, url: URL, identityToken: string): Omit<HttpRequest, 'insecure'> {
-  const form = new URLSearchParams({ grant_type: 'refresh_token', client_id: 'podlib', scope, refresh_token: identityToken })
+  const form = new URLSearchParams({ grant_type: 'refresh_token', client_id: 'podlib', refresh_token: identityToken })
+  if (scope !== '') form.set('scope', scope)
   const service = challenge.parameters.get('service')
   if (service) form.set('service', service)
   return { url, method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: form.toString() }

@@ -27,7 +27,7 @@ export type Credential =
   | { readonly username: string; readonly password: string }
   | { readonly identityToken: string; readonly username?: string }
 
-/** Finds the credential for a repository of one host; nothing found means anonymous. */
+/** Finds the credential for a repository of one host, or for the host itself (with an empty repository); nothing found means anonymous. */
 export type CredentialLookup = (name: RepositoryName, signal?: AbortSignal) => Promise<Credential | undefined>
 
 /** A manifest with the endpoint that served it; ask the same endpoint for its blobs first. @public */

@@ -1,3 +1,4 @@
+import type { IdMaps } from '../host/mapped-directories.ts'
 import type { Digest } from '../spec/digest.ts'
 
 /**
@@ -5,7 +6,8 @@ import type { Digest } from '../spec/digest.ts'
  *
  * A **layer** is known by its *diff ID*, the digest of its uncompressed tar, and does not depend on what
  * lies below it: one layer serves every image that has it. What a layer is made of (its *form*) is the
- * driver's secret; callers hold diff IDs and never a path of a layer.
+ * driver's secret; callers hold diff IDs and never a path of a layer. The one exception are layers of other programs' stores,
+ * which are mounted where they are and never written or removed: see {@link LayerReference}.
  *
  * A layer's life: `stage` makes it from a blob in a private directory, while both digests are computed;
  * `publish` puts it in its place by one rename; from then on it can be mounted; `removeLayer` takes it
@@ -31,9 +33,13 @@ export interface StorageDriver {
   discard(staged: StagedLayer): Promise<void>
   /** Idempotent. The caller knows that no image and no container uses the layer. */
   removeLayer(diffId: Digest): Promise<void>
-  /** Takes the published layers of one image, bottom first. */
-  seal(layers: readonly Digest[]): Promise<void>
-  /** A read-only mount has no writable part and is nobody's container; its id is any name that can be one of a file. */
+  /** Takes the published layers of one image, bottom first. Unless some are `written` just now they are on the disk already. */
+  seal(layers: readonly Digest[], options: { readonly written: boolean }): Promise<void>
+  /**
+   * A read-only mount has no writable part and is nobody's container; its id is any name that can be one of a file.
+   *
+   * @throws ERR_LAYER_NOT_FOUND when a layer of an additional store is gone, ERR_MOUNT_FAILED
+   */
   mount(request: MountRequest): Promise<ContainerRootfs>
   /** Where the root file system of a mounted container is. */
   rootfs(containerId: string): ContainerRootfs
@@ -43,10 +49,16 @@ export interface StorageDriver {
   /** Writes the tar that a layer was made of, byte for byte. @throws ERR_STORE_CORRUPT */
   writeTar(diffId: Digest, target: TarTarget, signal?: AbortSignal): Promise<WrittenTar>
   /** What differs between two stacks of layers, each bottom first. Sorted by path, directories before what is in them. */
-  diff(from: readonly Digest[], to: readonly Digest[], signal?: AbortSignal): Promise<readonly TreeChange[]>
+  diff(from: readonly LayerReference[], to: readonly LayerReference[], signal?: AbortSignal): Promise<readonly TreeChange[]>
   /** Deletes staged layers whose process is gone. @returns the layers that are at their place */
   sweep(): Promise<readonly Digest[]>
 }
+
+/**
+ * A layer to be mounted: one of this store by its diff ID, or a directory of an additional image store, which must be as
+ * overlay wants its lower directories to be.
+ */
+export type LayerReference = Digest | `/${string}`
 
 /** A blob on its way in. */
 export interface LayerSource {
@@ -106,11 +118,13 @@ export interface WrittenTar {
 export interface MountRequest {
   readonly containerId: string
   /** Bottom first, as in the image config. */
-  readonly layers: readonly Digest[]
+  readonly layers: readonly LayerReference[]
   /** The container is lost in a crash anyway: no write of it needs to reach the disk. */
   readonly volatile: boolean
   /** Only shows the layers. */
   readonly readOnly?: boolean
+  /** Files belong to the ids of the container's own user namespace, whose root can reach them. @throws ERR_ID_MAPPING_UNSUPPORTED */
+  readonly ids?: IdMaps
 }
 
 export interface ContainerRootfs {

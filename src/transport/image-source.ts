@@ -12,7 +12,17 @@ import type { Digest } from '../spec/digest.ts'
  */
 
 /** Some bytes: a stream, or where they are in a file, which a worker then reads without a detour through this process. */
-export type BlobContent = { readonly stream: Readable } | { readonly file: FileRange }
+export type BlobContent = StreamedContent | { readonly file: FileRange }
+
+export interface StreamedContent {
+  readonly stream: Readable
+  /**
+   * For whoever could not use what came: gives the same content from another place.
+   *
+   * @throws the error, which then names all places, when there is no other place or the error is not for the place to answer
+   */
+  readonly instead?: (error: unknown) => Promise<BlobContent>
+}
 
 export interface FileRange {
   readonly path: string

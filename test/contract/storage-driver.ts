@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
 import { type Digest, digestOf } from '../../src/spec/digest.ts'
@@ -66,6 +66,41 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
     expect(existsSync(second.location)).toBe(false)
   })
 
+  test('mounts a stack that has a layer twice: it shows in its upper place', async () => {
+    const { driver, work } = await bench()
+    const twice = layer({ 'd/x': 'twice' })
+    const [first, other] = await publishAll(driver, work, [twice, layer({ 'd/x': 'between', y: 'y' })])
+    const { path } = await driver.mount({ containerId: ID, layers: [first, other, first] as Digest[], volatile: false })
+    expect([readFileSync(join(path, 'd/x'), 'utf8'), readFileSync(join(path, 'y'), 'utf8')]).toEqual(['twice', 'y'])
+    await driver.removeContainer(ID)
+  })
+
+  test('does not let one stack change what another shows of a layer that both have', async () => {
+    const { driver, work } = await bench()
+    const folder = (uid: number, mode: number) => tar({ name: 'd/', type: '5', uid, mode }, { name: `d/${uid}` })
+    const [mine, theirs, shared] = (await publishAll(driver, work, [folder(1, 0o700), folder(2, 0o777), tar({ name: 'd/x' })])) as Digest[]
+    const stacks = [
+      [mine, shared],
+      [theirs, shared],
+    ] as Digest[][]
+    for (const stack of stacks) await driver.seal(stack, { written: true })
+    const shown: unknown[] = []
+    for (const stack of stacks) {
+      const { path } = await driver.mount({ containerId: ID, layers: stack, volatile: false })
+      const { uid, mode } = statSync(join(path, 'd'))
+      shown.push([uid, mode & 0o777])
+      await driver.removeContainer(ID)
+    }
+    expect(shown).toEqual([
+      [1, 0o700],
+      [2, 0o777],
+    ])
+    const before = everythingUnder(work).length
+    await driver.removeLayer(shared as Digest)
+    expect(before - everythingUnder(work).length).toBeGreaterThan(stacks.length)
+    expect(everythingUnder(work).filter((path) => path.includes(shared?.slice(7) as string))).toEqual([])
+  })
+
   test('discards, unmounts and removes as often as asked', async () => {
     const { driver, work } = await bench()
     const staged = await stage(driver, work, layer({ a: '1' }))
@@ -75,7 +110,7 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
     for (let turn = 0; turn < 2; turn++) await driver.unmount(ID)
     for (let turn = 0; turn < 2; turn++) await driver.removeContainer(ID)
     for (let turn = 0; turn < 2; turn++) await driver.removeLayer(diffId as Digest)
-    await driver.seal([])
+    await driver.seal([], { written: false })
   })
 
   test('sweeps what a process that is gone was staging, and leaves alone what a living one is', async () => {
@@ -124,6 +159,10 @@ async function publishAll(driver: StorageDriver, work: string, layers: readonly 
 
 function read(root: string, name: string): string {
   return readFileSync(join(root, name), 'utf8')
+}
+
+function everythingUnder(directory: string): string[] {
+  return readdirSync(directory, { recursive: true }).map(String)
 }
 
 function filesUnder(directory: string): string[] {

@@ -17,6 +17,12 @@ export interface FakeRegistryOptions {
   /** Answers `Range` requests with 206; otherwise with the whole blob. */
   readonly ranges?: boolean
   readonly referrersApi?: boolean
+  /** Whether the list of all repositories can be read. True if absent. */
+  readonly catalog?: boolean
+  /** Repositories on one page of the catalog. */
+  readonly pageSize?: number
+  /** What the search of protocol version 1 finds; there is none if absent. */
+  readonly index?: readonly Readonly<Record<string, unknown>>[]
   readonly certificate?: Certificate
 }
 

@@ -62,6 +62,8 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
     const refused = authorize(request, url)
     if (refused) return refused
     if (url.pathname === '/v2/') return json(200, {})
+    if (url.pathname === '/v1/search' && options.index) return searchIndex(options.index, url)
+    if (url.pathname === '/v2/_catalog' && options.catalog !== false) return listCatalog(url)
     const [, repository = '', kind, selector = ''] = /^\/v2\/(.+)\/(manifests|blobs|tags|referrers)\/([^/]+)$/.exec(url.pathname) ?? []
     if (kind === 'manifests') return stored(manifests.get(`${repository}@${selector}`), 'MANIFEST_UNKNOWN', request)
     if (kind === 'tags') return listTags(repository, url)
@@ -93,10 +95,10 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
     if (options.auth === 'basic' && !isUser(authorization)) return challenge('Basic realm="fake"')
     if (options.auth !== 'bearer') return undefined
     const [, repository] = /^\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(url.pathname) ?? []
-    const scope = repository ? `repository:${repository}:pull` : ''
+    const scope = repository ? `repository:${repository}:pull` : url.pathname === '/v2/_catalog' ? 'registry:catalog:*' : ''
     const granted = tokens.get(authorization?.replace('Bearer ', '') ?? '')
     if (granted?.split(' ').includes(scope)) return undefined
-    return challenge(`Bearer realm="${scheme}://${tokenHost}/token",service="fake, \\"quoted\\"",scope="${scope}"`)
+    return challenge(`Bearer realm="${scheme}://${tokenHost}/token",service="fake, \\"quoted\\""${scope && `,scope="${scope}"`}`)
   }
 
   function isUser(authorization: string | undefined): boolean {
@@ -118,6 +120,15 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
       bytes: bytes.subarray(from),
       headers: { ...headers, 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` },
     }
+  }
+
+  function listCatalog(url: URL): Answer {
+    const all = [...new Set([...manifests.keys()].map((key) => key.slice(0, key.indexOf('@'))))].sort()
+    const size = Math.min(Number(url.searchParams.get('n') ?? 100), options.pageSize ?? 100)
+    const start = all.indexOf(url.searchParams.get('last') ?? '') + 1
+    const page = all.slice(start, start + size)
+    const link = `</v2/_catalog?n=${size}&last=${encodeURIComponent(page.at(-1) ?? '')}>; rel="next"`
+    return json(200, { repositories: page }, start + size < all.length ? { link } : {})
   }
 
   function listTags(repository: string, url: URL): Answer {
@@ -195,6 +206,15 @@ interface Answer {
   readonly bytes: Buffer
   readonly headers: Readonly<Record<string, string>>
   readonly head?: boolean
+}
+
+/** What Docker Hub answers: pages of a size that the client chooses. */
+function searchIndex(index: readonly Readonly<Record<string, unknown>>[], url: URL): Answer {
+  const found = index.filter(({ name, description }) => `${name} ${description}`.includes(url.searchParams.get('q') ?? ''))
+  const size = Number(url.searchParams.get('n') ?? 25)
+  const page = Number(url.searchParams.get('page') ?? 1)
+  const results = found.slice((page - 1) * size, page * size)
+  return json(200, { num_pages: Math.ceil(found.length / size), num_results: found.length, page, page_size: size, results })
 }
 
 function json(status: number, document: unknown, headers: Record<string, string> = {}): Answer {

@@ -6,7 +6,15 @@ import { toWireError, type WireError } from '../../src/errors/errors.ts'
 import { findProgram } from '../../src/host/programs.ts'
 import { flock } from '../../src/host/sys/libc.ts'
 import { endUserNamespace, openUserNamespace } from '../../src/host/user-namespace.ts'
-import { type ContainerSpec, type ExecOptions, type RunOptions, Runtime, type RuntimeOptions, type StopOptions } from '../../src/index.ts'
+import {
+  type BuildOptions,
+  type ContainerSpec,
+  type ExecOptions,
+  type RunOptions,
+  Runtime,
+  type RuntimeOptions,
+  type StopOptions,
+} from '../../src/index.ts'
 import { withFileLock } from '../../src/lock/file-lock.ts'
 
 /** A call, and its answer. */
@@ -41,6 +49,15 @@ const ACTIONS = {
   },
   info: () => runtime().info(),
   pull: async (name: string) => (await runtime().images.pull(name)).id,
+  /** Builds an image; with a line, until that is said. */
+  async build(options: BuildOptions, until?: string): Promise<string> {
+    const stop = new AbortController()
+    const build = runtime().images.build({ ...options, signal: stop.signal })
+    for await (const progress of build) {
+      if (progress.phase === 'output' && progress.line === until) stop.abort()
+    }
+    return (await build).id
+  },
   removeImage: async (name: string) => void (await runtime().images.remove(name)),
   /** What is in a mounted image, as this very program sees it, and whether that can be written. */
   async readMounted(image: string, names: readonly string[]) {

@@ -3,7 +3,7 @@ import type { Host, HostFacts } from '../../src/host/host.ts'
 import { createWorkerHost } from '../../src/host/worker-host.ts'
 
 const ALL_IDS = [{ inside: 0, outside: 0, size: 4294967295 }]
-const FACTS = { overlayXattrs: 'trusted', makesCgroups: true, uids: ALL_IDS, gids: ALL_IDS } as const
+const FACTS = { inUserNamespace: false, overlayXattrs: 'trusted', makesCgroups: true, uids: ALL_IDS, gids: ALL_IDS } as const
 
 /** A host whose worker is a real process of the sources, with the rights of this one. */
 export function testHost(facts: Partial<HostFacts> = {}): Host {

@@ -24,9 +24,9 @@ function pull(config: ImageRunConfig) {
 }
 
 describe('the working directory of an image', () => {
-  // CVE-2024-21626: a directory that the OCI runtime left open.
+  // A directory that the OCI runtime left open.
   test.each(['/proc/self/fd/7', '/proc/1/fd/20', '/proc/self/cwd', '/dev/fd/8', '//proc//self/fd/9', '/proc'])(
-    'cannot be %p',
+    'cannot be %p (CVE-2024-21626)',
     (WorkingDir) => {
       expect(() => pull({ WorkingDir })).toThrow(REFUSED('working directory'))
     },
@@ -43,8 +43,8 @@ describe('the working directory of an image', () => {
 })
 
 describe('the environment of an image', () => {
-  // CVE-2026-57231: entries without a value, filled in from the host.
-  test('never brings anything of the host’s', () => {
+  // Entries without a value, filled in from the host.
+  test('never brings anything of the host’s (CVE-2026-57231)', () => {
     process.env.PODLIB_TEST_SECRET = 'host-secret'
     try {
       const { config, warnings } = pull({ Env: ['PODLIB_TEST_SECRET', '*', '=x', 'A\0B=1', 'A=\0', 'PODLIB_*=1', 'GOOD=1', ''] })
@@ -57,7 +57,7 @@ describe('the environment of an image', () => {
     }
   })
 
-  test('of one container is not seen by the next', () => {
+  test('of one container is not seen by the next (CVE-2021-3602, CVE-2020-14370, CVE-2021-21334)', () => {
     const shared = validateImageConfig(raw({ Env: ['A=1'] }))
     const first = resolveContainerConfig({ id: ID, options: { command: ['sh'], env: { SECRET: 'x' } }, image: shared })
     const second = resolveContainerConfig({ id: ID, options: { command: ['sh'] }, image: shared })
@@ -74,7 +74,6 @@ describe('the user of an image', () => {
   const group = Buffer.from('root:x:0:\n2000:x:0:\n')
   const look = (user: string) => resolveUser({ user, passwd, group })
 
-  // CVE-2026-46680, CVE-2024-40635, CVE-2016-3697
   test.each([
     '4294967296',
     '4294967295',
@@ -90,7 +89,7 @@ describe('the user of an image', () => {
     '1000:-1',
     '1000:00',
     '99999999999999999999',
-  ])('%p does not lead to root', (user) => {
+  ])('%p does not lead to root (CVE-2026-46680, CVE-2024-40635, CVE-2016-3697)', (user) => {
     expect(() => look(user)).toThrow(refusal('ERR_USER_NOT_FOUND'))
   })
 
@@ -99,16 +98,14 @@ describe('the user of an image', () => {
     expect(look('5:2000')).toMatchObject({ uid: 5, gid: 2000 })
   })
 
-  // CVE-2022-4318
-  test('cannot bring a home directory with line ends into the environment', () => {
+  test('cannot bring a home directory with line ends into the environment (CVE-2022-4318)', () => {
     const odd = Buffer.from('u:x:5:5::/h\rx::/:\nv:x:6:6::relative:\n')
     expect(resolveUser({ user: 'u', passwd: odd, group: null }).home).toBe('/')
     expect(resolveUser({ user: 'v', passwd: odd, group: null }).home).toBe('/')
     expect(() => pull({ User: 'x:/:/bin/sh\nr' })).toThrow(REFUSED('control character'))
   })
 
-  // CVE-2024-9676, CVE-2026-47262
-  test('is not looked up in files beyond all measure', () => {
+  test('is not looked up in files beyond all measure (CVE-2024-9676, CVE-2026-47262)', () => {
     expect(() => resolveUser({ user: 'a', passwd: Buffer.alloc(USER_FILE_MAX_BYTES + 1), group: null })).toThrow('larger than')
     expect(() => resolveUser({ user: 'a', passwd: Buffer.from('x\n'.repeat(20_000)), group: null })).toThrow('more than 10000 lines')
     const line = Buffer.from(`g:x:5:${'m,'.repeat(500_000)}root\n`)
@@ -132,8 +129,7 @@ describe('the user of an image', () => {
   })
 })
 
-describe('capabilities and groups', () => {
-  // CVE-2022-27649, CVE-2018-10856, CVE-2022-2989
+describe('capabilities and groups (CVE-2022-27649, CVE-2022-24769, CVE-2022-29162, CVE-2018-10856, CVE-2022-2989, CVE-2022-36109, CVE-2023-25173)', () => {
   test('of a user that is not root are none, nothing is inheritable, and the primary group is among the groups', () => {
     const { process } = generate({}, { identity: { uid: 1000, gid: 50, additionalGids: [], home: '/' } }).spec
     expect(process?.capabilities).toMatchObject({ effective: [], permitted: [], inheritable: [], ambient: [] })
@@ -141,8 +137,7 @@ describe('capabilities and groups', () => {
   })
 })
 
-describe('the volumes of an image', () => {
-  // CVE-2022-23648, CVE-2019-16884
+describe('the volumes of an image (CVE-2022-23648, CVE-2019-16884, CVE-2023-28642)', () => {
   test.each(['/../../../etc', 'data', '/', '/proc', '/proc/self', '/sys/fs', '/dev', '/a\nb', '/a/..'])('cannot be at %p', (volume) => {
     expect(() => pull({ Volumes: { [volume]: {} } })).toThrow(REFUSED(''))
   })
@@ -164,8 +159,7 @@ describe('the volumes of an image', () => {
   })
 })
 
-describe('the labels of an image', () => {
-  // CVE-2026-53488, CVE-2025-24965
+describe('the labels of an image (CVE-2026-53488, CVE-2025-24965)', () => {
   const Labels = {
     'run.oci.handler': 'krun',
     'io.kubernetes.cri-o.x': '1',
@@ -198,8 +192,7 @@ describe('the labels of an image', () => {
     expect(resolve({ labels: { a: 'mine' } }, { Labels: { a: 'image', b: '2' } }).config.labels).toEqual({ a: 'mine', b: '2' })
   })
 
-  // ajv CVE-2020-15366 and prototype pollution in general
-  test('named like a prototype stay plain data', () => {
+  test('named like a prototype stay plain data (CVE-2020-15366)', () => {
     const config = validateImageConfig(
       JSON.parse(
         '{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]},"__proto__":{"polluted":1},"config":{"Labels":{"__proto__":"x","constructor":"y"}}}',
@@ -213,7 +206,6 @@ describe('the labels of an image', () => {
 })
 
 describe('sysctls and names', () => {
-  // CVE-2022-0811
   test.each([
     ['net.ipv4.ip_forward', '1+kernel.core_pattern=|/x'],
     ['net.ipv4.ip_forward', '1\nkernel.core_pattern=|/x'],
@@ -221,12 +213,11 @@ describe('sysctls and names', () => {
     ['kernel.core_pattern', '|/x'],
     ['net/../kernel/core_pattern', '|/x'],
     ['net.core..', '1'],
-  ])('the sysctl %p=%p is refused', (key, value) => {
+  ])('the sysctl %p=%p is refused (CVE-2022-0811)', (key, value) => {
     expect(() => resolve({ sysctls: { [key]: value } })).toThrow(refusal('ERR_INVALID_ARGUMENT'))
   })
 
-  // CVE-2021-20206
-  test.each(['../x', 'a/b', '.hidden', '-x', '', 'a\n', 'a b', 'a'.repeat(129)])('the name %p is refused', (name) => {
+  test.each(['../x', 'a/b', '.hidden', '-x', '', 'a\n', 'a b', 'a'.repeat(129)])('the name %p is refused (CVE-2021-20206)', (name) => {
     expect(() => resolve({ name })).toThrow(refusal('ERR_INVALID_ARGUMENT'))
     expect(() => resolve({ mounts: [{ type: 'volume', name, target: '/v' }] })).toThrow(refusal('ERR_INVALID_ARGUMENT'))
   })

@@ -3,8 +3,11 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
 import type { PodlibErrorCode, Runtime, RuntimeOptions } from '../../src/index.ts'
+import { digestOf } from '../../src/spec/digest.ts'
+import { MEDIA_TYPES } from '../../src/spec/media-types.ts'
 import { startFakeRegistry } from '../helpers/fake-registry.ts'
 import type { AddedImage, FakeRegistry, Fault } from '../helpers/fake-registry-types.ts'
+import { ODD_COMPRESSIONS, SMALL_TAR } from '../helpers/odd-layers.ts'
 import { runProgram } from '../helpers/programs.ts'
 import { failure } from '../helpers/registry-world.ts'
 import { RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
@@ -184,6 +187,130 @@ describe('a pull of an image that is made to do harm', () => {
     })
     expect(index.digest).toMatch(/^sha256/)
     expect(await failure(runtime.images.pull(name.replace(':v1', ':index')))).toMatchObject({ code: 'ERR_PLATFORM_MISMATCH' })
+    await expectUsable(store, runtime)
+  })
+})
+
+describe('a pull of an image of an uncommon form', () => {
+  const only = async (runtime: Runtime, name: string) => (await runtime.images.get(name)).inspect()
+
+  it('gives a layer that names places outside the registry, if the registry has it, and asks none of them (CVE-2020-15157)', async () => {
+    const { runtime } = await emptyStore()
+    const foreign = await startFakeRegistry({ auth: 'basic', users: {} })
+    try {
+      const layer = { bytes: GOOD, mediaType: MEDIA_TYPES.dockerForeignLayer, urls: [`${foreign.url}/v2/x/blobs/layer`] }
+      const { descriptor: _, ...added } = registry.addImage('odd/foreign', { tag: 'v1', layers: [layer] })
+      await runtime.images.pull(`${registry.host}/odd/foreign:v1`)
+      expect(await only(runtime, `${registry.host}/odd/foreign:v1`)).toMatchObject({ layers: [{ diffId: added.layers[0]?.digest }] })
+      await runtime.images.remove(`${registry.host}/odd/foreign:v1`)
+      registry.fault(new RegExp(`odd/foreign/blobs/${added.layers[0]?.digest}`), { status: 404, times: 1 })
+      const error = await failure(runtime.images.pull(`${registry.host}/odd/foreign:v1`))
+      expect(error).toMatchObject({ code: 'ERR_BLOB_NOT_FOUND' })
+      expect(error.message).toContain(foreign.host)
+      expect(foreign.requests).toEqual([])
+    } finally {
+      await foreign.close()
+    }
+  })
+
+  it('refuses an artifact with its type, before anything of it is fetched', async () => {
+    const { store, runtime } = await emptyStore()
+    const blob = registry.addBlob(Buffer.from('a chart'), 'application/vnd.cncf.helm.chart.content.v1.tar+gzip')
+    const empty = registry.addBlob(Buffer.from('{}'), MEDIA_TYPES.ociEmpty)
+    const artifacts: readonly (readonly [string, object])[] = [
+      [
+        'application/vnd.cncf.helm.config.v1+json',
+        { config: { ...empty, mediaType: 'application/vnd.cncf.helm.config.v1+json' }, layers: [blob] },
+      ],
+      ['application/vnd.example.sbom', { artifactType: 'application/vnd.example.sbom', config: empty, layers: [empty] }],
+    ]
+    for (const [type, manifest] of artifacts) {
+      registry.addManifest('odd/artifact', { schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest, ...manifest }, { tag: 'v1' })
+      const name = `${registry.host}/odd/artifact:v1`
+      const before = registry.requests.length
+      for (const action of [runtime.images.pull(name), runtime.run(name, ['true'])]) {
+        const error = await failure(Promise.resolve(action))
+        expect(error.code).toMatch(/^ERR_(NOT_AN_IMAGE|IMAGE_NOT_FOUND)$/)
+        if (error.code === 'ERR_NOT_AN_IMAGE') expect(error.message).toContain(type)
+        expectAdvice(error)
+      }
+      expect(registry.requests.slice(before).filter(({ path }) => path.includes('/blobs/'))).toEqual([])
+    }
+    await expectUsable(store, runtime)
+  })
+
+  it('reads zstd:chunked, several frames of zstd and of gzip, and plain tars that are called gzip', async () => {
+    const { runtime } = await emptyStore()
+    const diffId = digestOf(SMALL_TAR)
+    for (const [what, bytes] of Object.entries(ODD_COMPRESSIONS)) {
+      const annotations = { 'io.github.containers.zstd-chunked.manifest-position': '10:20:30:1' }
+      const { layers, ...image } = imageOf([], { config: { rootfs: { type: 'layers', diff_ids: [diffId] } } })
+      const layer = { ...registry.addBlob(bytes, MEDIA_TYPES.ociLayerGzip), annotations }
+      const manifest = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest, config: image.config, layers: [layer] }
+      registry.addManifest(image.repository, manifest, { tag: 'v1' })
+      await runtime.images.pull(image.name)
+      expect([what, (await only(runtime, image.name)).layers]).toEqual([what, [expect.objectContaining({ diffId })]])
+      await runtime.images.remove(image.name)
+    }
+  })
+
+  it('chooses the best variant that runs, and no better one', async () => {
+    const { runtime } = await emptyStore()
+    const add = (architecture: string, variant?: string) => {
+      const config = { architecture, ...(variant && { variant }) }
+      const { descriptor } = registry.addImage('odd/variants', { layers: [tar({ name: `${architecture}-${variant}` })], config })
+      return { ...descriptor, platform: { os: 'linux', architecture, ...(variant && { variant }) } }
+    }
+    registry.addIndex('odd/variants', [add('arm', 'v5'), add('arm', 'v7'), add('arm', 'v6'), add('arm64', 'v8'), add('amd64', 'v3')], {
+      tag: 'v1',
+    })
+    const name = `${registry.host}/odd/variants:v1`
+    for (const [wanted, found] of [
+      ['linux/arm/v8', 'linux/arm/v7'],
+      ['linux/arm/v7', 'linux/arm/v7'],
+      ['linux/arm/v6', 'linux/arm/v6'],
+      ['linux/arm64', 'linux/arm64'],
+      ['linux/amd64/v4', 'linux/amd64/v3'],
+    ] as const) {
+      const image = await runtime.images.pull(name, { platform: wanted, names: [] })
+      expect([wanted, await image.inspect()]).toEqual([wanted, expect.objectContaining({ platform: found })])
+    }
+    for (const platform of ['linux/amd64', 'linux/amd64/v2', 'linux/riscv64'])
+      expect(await failure(runtime.images.pull(name, { platform }))).toMatchObject({ code: 'ERR_PLATFORM_MISMATCH' })
+  })
+
+  it('reads a Docker manifest of schema 1 that nobody signed, and refuses one that is not what it is called by', async () => {
+    const { store, runtime } = await emptyStore()
+    const layer = registry.addBlob(gzipSync(SMALL_TAR))
+    const step = { id: 'a', os: 'linux', architecture: 'amd64', created: '2020-01-01T00:00:00Z', config: { Cmd: ['sh'] } }
+    const document = {
+      schemaVersion: 1,
+      name: 'odd/old',
+      tag: 'v1',
+      architecture: 'amd64',
+      fsLayers: [{ blobSum: layer.digest }],
+      history: [{ v1Compatibility: JSON.stringify(step) }],
+    }
+    const mediaType = MEDIA_TYPES.dockerManifestV1
+    const { digest } = registry.addManifest('odd/old', document, { mediaType, tag: 'v1' })
+    const image = await runtime.images.pull(`${registry.host}/odd/old:v1`)
+    expect(await image.inspect()).toMatchObject({
+      config: { config: { Cmd: ['sh'] } },
+      layers: [{ diffId: digestOf(SMALL_TAR) }],
+      digests: [`${registry.host}/odd/old@${digest}`],
+    })
+    expect((await runtime.images.pull(`${registry.host}/odd/old@${digest}`)).id).toBe(image.id)
+    await runtime.images.remove(image.id, { force: true })
+    registry.fault(new RegExp(`odd/old/manifests/${digest}`), { body: JSON.stringify({ ...document, tag: 'v2' }) })
+    expect(await failure(runtime.images.pull(`${registry.host}/odd/old@${digest}`))).toMatchObject({ code: 'ERR_DIGEST_MISMATCH' })
+    registry.addManifest(
+      'odd/old',
+      { ...document, architecture: 's390x', history: [{ v1Compatibility: '{"architecture":"s390x"}' }] },
+      { mediaType, tag: 'v3' },
+    )
+    const before = registry.requests.length
+    expect(await failure(runtime.images.pull(`${registry.host}/odd/old:v3`))).toMatchObject({ code: 'ERR_PLATFORM_MISMATCH' })
+    expect(registry.requests.slice(before).filter(({ path }) => path.includes('/blobs/'))).toEqual([])
     await expectUsable(store, runtime)
   })
 })

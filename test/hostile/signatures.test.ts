@@ -28,8 +28,8 @@ import {
 import { type CertificateRequest, CODE_SIGNING, makeCertificate, makeKey } from '../helpers/x509-issuer.ts'
 
 /*
- * Attacks on signature verification that others have suffered. What needs gpg (SigSpoof, CVE-2018-12020, and messages of
- * several parts) stands in test/integration/simple-signing.test.ts and test/unit/trust/openpgp.test.ts.
+ * Attacks on signature verification that others have suffered. What needs gpg stands in signatures-gpg.test.ts, what needs
+ * a registry that changes its mind in signatures-pull.test.ts.
  */
 
 const key = makeKey()
@@ -136,7 +136,7 @@ describe('CVE-2022-35929: a statement of another kind satisfies the policy', () 
   })
 })
 
-describe('CVE-2023-46737, CVE-2024-29902, CVE-2024-29903, CVE-2023-25656: signatures without end', () => {
+describe('CVE-2023-46737, CVE-2024-29902, CVE-2024-29903, CVE-2023-25656, CVE-2023-33958: signatures without end', () => {
   const good = signCosign(payload, { key })
 
   test('a million layers are refused before one is fetched', async () => {

@@ -21,6 +21,7 @@ const it = (name: string, work: () => Promise<void>) => testNeeding(RUNTIME_NEED
 const dir = (name: string) => ({ name, type: '5', mode: 0o755, mtime: 1 })
 const file = (name: string, content: string) => ({ name, content, mode: 0o644, mtime: 1 })
 const BASE = tar(dir('etc/'), file('etc/kept', 'kept'), file('etc/gone', '1'), file('etc/other', '1'), dir('old/'), file('old/a', '1'))
+const BASE_0700 = tar({ ...dir('etc/'), mode: 0o700 }, file('etc/kept', 'kept'))
 const MIDDLE = tar(dir('etc/'), file('etc/other', '22'), file('.wh.old', ''))
 const TOP = tar(dir('etc/'), file('etc/.wh.gone', ''), file('etc/new', 'new'), dir('opt/'), file('opt/b', '1'))
 
@@ -79,7 +80,7 @@ describe('an image that is mounted', () => {
     const mount = await image.mount()
     const error = await failure(image.remove())
     expect(error).toMatchObject({ code: 'ERR_IMAGE_IN_USE' })
-    expect(error.message).toContain(mount.path.split('/').at(-1))
+    expect(error.message).toContain(mount.path.split('/').at(-2))
     expect((await runtime.images.prune({ all: true })).removed.map(({ names }) => names)).toEqual([[SMALL]])
     expect(readFileSync(join(mount.path, 'etc/kept'), 'utf8')).toBe('kept')
     await image.remove({ force: true })
@@ -146,6 +147,13 @@ describe('a diff', () => {
     expect(lines(await two.diff())).toEqual(['c /etc/other', 'd /old'])
     expect(lines(await (await load(runtime, 'localhost/base:1', BASE)).diff())).toContain('a /etc/kept')
     expect(await two.diff({ from: two })).toEqual([])
+    const implied = await load(runtime, 'localhost/implied:1', BASE_0700, tar(file('etc/one', '1')), tar(file('etc/kept', '22')))
+    expect(lines(await implied.diff())).toEqual(['c /etc/kept'])
+    expect(lines(await implied.diff({ from: await load(runtime, 'localhost/0700:1', BASE_0700) }))).toEqual([
+      'c /etc',
+      'c /etc/kept',
+      'a /etc/one',
+    ])
     expect(await failure(two.diff({ from: 'nothing' }))).toMatchObject({ code: 'ERR_IMAGE_NOT_FOUND' })
   })
 

@@ -104,11 +104,31 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
     expect([hash(stdout), hash(stderr)]).toEqual([hash(expected('out')), hash(expected('err'))])
   })
 
+  it('gets the limits of its container, also those without a limit', async () => {
+    const limited = await runtime.containers.run({
+      image: SMALL,
+      command: ['sleep', '1000'],
+      ulimits: { core: 'unlimited', nofile: 100 },
+    })
+    expect((await limited.exec(['sh', '-c', 'ulimit -c; ulimit -n'])).stdout).toBe('unlimited\n100\n')
+    await limited.remove({ force: true })
+  })
+
   it('kills everything that a process started when its time is over', async () => {
     const error = await failure(container.exec(['sh', '-c', 'sleep 1111 & (sleep 1111; true) & sleep 1111'], { timeout: 300 }))
     expect(error).toMatchObject({ code: 'ERR_EXEC_TIMEOUT', kind: 'timeout' })
     expect(await running('1111')).toEqual([])
     expect(await running('sleep 1000')).toHaveLength(1)
+  })
+
+  it('kills what has left its parent and its session too when its time is over, and nothing that others started', async () => {
+    await container.exec(['sh', '-c', 'setsid sleep 1113 > /dev/null 2>&1 &'])
+    const script = '(setsid sh -c "sleep 1112 & sleep 1112" > /dev/null 2>&1 &); sleep 1112'
+    const error = await failure(container.exec(['sh', '-c', script], { timeout: 300 }))
+    expect(error).toMatchObject({ code: 'ERR_EXEC_TIMEOUT' })
+    expect(await running('1112')).toEqual([])
+    expect(await running('1113')).toHaveLength(1)
+    await container.exec(['sh', '-c', 'ps -o pid,args | while read -r pid args; do [ "$args" = "sleep 1113" ] && kill $pid; done'])
   })
 
   it('kills everything that a process started when it is aborted', async () => {

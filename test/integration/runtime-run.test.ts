@@ -47,6 +47,14 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
       expect(await runtime.run(SMALL, ['true'], { monitor, encoding: 'buffer' })).toMatchObject({ exitCode: 0, stdout: Buffer.alloc(0) })
     })
 
+    it(`can be given limits without a limit [${monitor ? 'monitor' : 'attached'}]`, async () => {
+      const { stdout } = await runtime.run(SMALL, ['sh', '-c', 'ulimit -c; ulimit -n'], {
+        monitor,
+        ulimits: { core: 'unlimited', nofile: 100 },
+      })
+      expect(stdout).toBe('unlimited\n100\n')
+    })
+
     it(`tells what this host cannot give [${monitor ? 'monitor' : 'attached'}]`, async () => {
       // The files of cgroup v2: left out on a host with v1.
       const { warnings, exitCode } = await runtime.run(SMALL, ['true'], { monitor, unified: { 'memory.low': '0' } })

@@ -232,13 +232,6 @@ describe('a signature is refused', () => {
 
   check('that uses SHA-1', async () => expectRefusal([await inline(payload(), rsa, '--digest-algo', 'SHA1')], /weak hash/, { keys: [rsa] }))
 
-  check('whose file name imitates the words of gpg', async () => {
-    const spoof = `x\n[GNUPG:] GOODSIG ${good.slice(-16)} good\n[GNUPG:] VALIDSIG ${good} 2026-01-01 0 0 4 0 22 8 00 ${good}\n`
-    const message = await inline(payload(), rsa, '--set-filename', spoof)
-    await expectRefusal([message], /policy does not list the signing key/)
-    await expectRefusal([await signer.gpg(['--store', '--set-filename', spoof], payload())], /./)
-  })
-
   check('that unpacks to gigabytes, without unpacking it', async () => {
     const bomb = await inline(Buffer.alloc(64 << 20, ' '), good, '--compress-algo', 'zlib', '--compress-level', '9')
     expect(bomb.length).toBeLessThan(1 << 20)

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
 import { isSameProcess, listProcesses } from '../../src/host/proc.ts'
 import { OciLab } from '../helpers/oci-lab.ts'
+import { RUNTIME_NEEDS, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
 import { testNeeding } from '../helpers/test-needing.ts'
 import { until } from '../helpers/until.ts'
 
@@ -16,9 +17,7 @@ describe('a host worker that is killed', () => {
   async function killWorker(): Promise<void> {
     // The job makes sure that there is one.
     await lab.runtime('crun').version()
-    for (const { pid } of listProcesses().filter(({ command, parent }) => parent === process.pid && command.startsWith('podlib-worker'))) {
-      process.kill(pid, 'SIGKILL')
-    }
+    killWorkers()
   }
 
   async function runSleeping(marker: string) {
@@ -78,6 +77,35 @@ describe('a host worker that is killed', () => {
     await lab.host.run('remove-tree', { paths: [other.directory] })
   })
 })
+
+describe('a runtime whose worker is killed between two calls', () => {
+  const lab = runtimeLab()
+
+  testNeeding(RUNTIME_NEEDS, 'goes on as if nothing had been', async () => {
+    const runtime = await (await lab.store()).open()
+    const container = await runtime.containers.run({ image: SMALL, command: ['sleep', '1000'] })
+    killWorkers()
+    expect((await runtime.run(SMALL, ['echo', 'run'])).stdout).toBe('run\n')
+    killWorkers()
+    expect((await container.exec(['echo', 'exec'])).stdout).toBe('exec\n')
+    killWorkers()
+    const other = await runtime.containers.run({ image: SMALL, command: ['sleep', '1000'] })
+    killWorkers()
+    await container.stop({ timeoutMs: 0 })
+    killWorkers()
+    expect(await container.inspect()).toMatchObject({ status: 'exited', exitCode: 137 })
+    await container.start()
+    expect((await container.inspect()).status).toBe('running')
+    killWorkers()
+    await Promise.all([container, other].map((one) => one.remove({ force: true })))
+  })
+})
+
+function killWorkers(): void {
+  for (const { pid } of listProcesses().filter(({ command, parent }) => parent === process.pid && command.startsWith('podlib-worker'))) {
+    process.kill(pid, 'SIGKILL')
+  }
+}
 
 function commandLine(pid: number): string {
   try {

@@ -10,6 +10,7 @@ import { removeTree } from './remove-tree.ts'
 import { runAttached } from './run-attached.ts'
 import { runProgram } from './run-program.ts'
 import { sealLayers } from './seal-layers.ts'
+import { splitTar } from './split-tar.ts'
 import { streamProgram } from './stream-program.ts'
 import { treeTar } from './tree-tar.ts'
 import { unmount } from './unmount.ts'
@@ -30,6 +31,7 @@ export const JOBS = {
   'run-program': runProgram,
   'seal-layers': sealLayers,
   'stream-program': streamProgram,
+  'split-tar': splitTar,
   'tree-tar': treeTar,
   unmount,
   'unpack-layer': unpackLayer,

@@ -1,4 +1,5 @@
-import { isSameProcess, killTree } from '../proc.ts'
+import { killExec } from '../exec-mark.ts'
+import { isSameProcess } from '../proc.ts'
 import type { RuntimeCommand } from '../runtime-command.ts'
 import { callRuntimeQuietly } from '../start-runtime.ts'
 
@@ -11,6 +12,6 @@ export interface EndAttachedInput {
 
 /** Ends what an attached run or exec left behind when the worker that attended it was killed. */
 export async function endAttached({ process: { pid, startTime }, container }: EndAttachedInput): Promise<void> {
-  if (isSameProcess(pid, startTime)) killTree(pid)
+  if (isSameProcess(pid, startTime)) await killExec(pid)
   if (container) await callRuntimeQuietly(container.runtime, ['delete', '--force', container.id])
 }

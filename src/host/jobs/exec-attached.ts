@@ -1,8 +1,8 @@
 import { closeSync, writeSync } from 'node:fs'
 import { type AttachedExit, runAttachedRuntime, type Started } from '../attached-runtime.ts'
 import { hastenCgroups } from '../cgroup-haste.ts'
+import { killExec } from '../exec-mark.ts'
 import type { JobContext } from '../job.ts'
-import { killTree } from '../proc.ts'
 import type { RuntimeCommand } from '../runtime-command.ts'
 import type { StdioPaths } from '../stdio.ts'
 import { anonymousFile } from '../sys/posix-spawn.ts'
@@ -19,7 +19,7 @@ export interface ExecAttachedInput {
 
 /**
  * Runs one more process in a container, as a child of the worker with its streams leading to the
- * application. On timeout and abort the process and all its descendants are killed; the container lives on.
+ * application. On timeout and abort the process and all that it started are killed; the container lives on.
  */
 export async function execAttached(
   { runtime, id, process: spec, stdio, timeoutMs }: ExecAttachedInput,
@@ -38,7 +38,7 @@ export async function execAttached(
         stdio,
         timeoutMs,
         attempt: `run a process in the container ${id}`,
-        kill: async (child) => killTree(child.pid),
+        kill: (child) => killExec(child.pid),
       },
       context,
     )

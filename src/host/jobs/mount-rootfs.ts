@@ -1,6 +1,8 @@
-import { mkdirSync } from 'node:fs'
+import { chownSync, mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { errorCode, errorMessage, PodlibError } from '../../errors/errors.ts'
 import { hastenCgroups } from '../cgroup-haste.ts'
+import { type IdMaps, mappedRoot, withMappedDirectories } from '../mapped-directories.ts'
 import {
   MOUNT_ATTR_NODEV,
   MOUNT_ATTR_NOSUID,
@@ -18,7 +20,10 @@ export interface MountRootfsInput {
   readonly lowers: readonly string[]
   /** Absent for a read-only view of the lower layers, of which there must be two: overlay wants something to merge. */
   readonly writable?: { readonly upper: string; readonly work: string }
+  /** In a directory that is for the container's root and nobody else. */
   readonly target: string
+  /** The user namespace of the container's own: all files belong to its ids. */
+  readonly ids?: IdMaps | undefined
   /** Inside a user namespace overlay keeps its attributes under `user.`. */
   readonly userXattrs: boolean
   /** Skips every sync of the upper layer: for containers that a crash may lose anyway. */
@@ -29,12 +34,24 @@ export interface MountRootfsInput {
  * Mounts an overlay, making `upper`, `work` and `target` as needed. Layers go in one by one through the
  * new mount API (kernel 6.5); older kernels get the classic call, whose options must fit one page.
  */
-export function mountRootfs({ lowers, writable, target, userXattrs, volatile }: MountRootfsInput): void {
+export async function mountRootfs(input: MountRootfsInput): Promise<void> {
+  const { lowers, writable, target, ids } = input
   // A container is about to be made.
   if (writable) hastenCgroups()
+  const own = dirname(target)
+  mkdirSync(own, { recursive: true, mode: 0o700 })
   for (const directory of [target, writable?.upper, writable?.work]) {
     if (directory !== undefined) mkdirSync(directory, { recursive: true, mode: 0o755 })
   }
+  if (ids === undefined) return mountOverlay(input)
+  const { uid, gid } = mappedRoot(ids)
+  for (const directory of [own, writable?.upper]) if (directory !== undefined) chownSync(directory, uid, gid)
+  await withMappedDirectories({ directories: lowers, directory: join(own, 'mapped'), ids }, (mapped) =>
+    mountOverlay({ ...input, lowers: mapped }),
+  )
+}
+
+function mountOverlay({ lowers, writable, target, userXattrs, volatile }: MountRootfsInput): void {
   const flags: MountParameter[] = [
     ...(userXattrs ? [['userxattr'] as const] : []),
     ...(volatile && writable ? [['volatile'] as const] : []),

@@ -1,8 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Started } from '../attached-runtime.ts'
 import { type Child, startChild } from '../child.ts'
 import { openChildStdio } from '../child-stdio.ts'
+import { type ExitStatus, exitStatus, shellExitCode } from '../exit-status.ts'
 import type { JobContext } from '../job.ts'
-import { descendants, isSameProcess, killTree, listProcesses } from '../proc.ts'
+import { descendants, isSameProcess, killTree, listProcesses, readProcess } from '../proc.ts'
 import type { StdioPaths } from '../stdio.ts'
 
 export interface StreamProgramInput {
@@ -11,16 +13,6 @@ export interface StreamProgramInput {
   /** The whole environment; nothing is inherited. */
   readonly env: Readonly<Record<string, string>>
   readonly stdio: StdioPaths
-}
-
-/** Sent once the application may read. */
-export interface StreamStarted {
-  readonly pid: number
-}
-
-export interface StreamProgramOutput {
-  readonly exitCode: number | null
-  readonly signal: number | null
 }
 
 /** Between two looks at processes that were killed. */
@@ -33,13 +25,13 @@ const GIVE_UP_MS = 10_000
  */
 export async function streamProgram(
   { argv, env, stdio }: StreamProgramInput,
-  { signal, report }: JobContext<StreamStarted>,
-): Promise<StreamProgramOutput> {
+  { signal, report }: JobContext<Started>,
+): Promise<ExitStatus> {
   const opened = openChildStdio(stdio)
   let child: Child
   try {
     child = startChild({ file: argv[0] as string, argv, env, cwd: '/', stdio: opened.fds, newSession: true })
-    report({ pid: child.pid })
+    report({ pid: child.pid, startTime: readProcess(child.pid)?.startTime ?? 0 })
   } finally {
     opened.close()
   }
@@ -55,7 +47,7 @@ export async function streamProgram(
     const status = await child.exited
     await ended
     if (aborted) throw signal.reason
-    return status
+    return exitStatus(shellExitCode(status))
   } finally {
     signal.removeEventListener('abort', abort)
   }

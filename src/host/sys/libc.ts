@@ -5,7 +5,7 @@ import koffi from 'koffi'
  * The system calls that Node lacks, bound to the C library. The only importer of koffi: a wrong
  * prototype is memory corruption, so every binding lives here, is called with already checked values
  * and has a test of its own. All calls are synchronous and must not block for long; errors carry
- * `code` (`ENOENT`), `errno` and `syscall` like Node's own.
+ * `code` (`ENOENT`), `errno` and `syscall` like Node's own. What is built of several calls may have a file beside this one.
  */
 
 /** A path; a Buffer where the name need not be UTF-8. */
@@ -69,7 +69,7 @@ const c = {
 }
 
 /** A NUL-terminated copy. A NUL inside a path would silently cut it: refused. */
-function cstr(text: SysPath): Uint8Array {
+export function cstr(text: SysPath): Uint8Array {
   const bytes = typeof text === 'string' ? Buffer.from(text) : text
   if (bytes.includes(0)) throw Object.assign(new Error('path contains a NUL byte'), { code: 'EINVAL', errno: 22, syscall: 'path' })
   const copy = Buffer.allocUnsafe(bytes.length + 1)
@@ -80,7 +80,8 @@ function cstr(text: SysPath): Uint8Array {
 
 const NAMES: ReadonlyMap<number, string> = new Map(Object.entries(koffi.os.errno).map(([name, value]) => [value, name]))
 
-function check(result: number, syscall: string, detail: SysPath = ''): number {
+/** The result of a call, or its failure with the code that Node would give. */
+export function check(result: number, syscall: string, detail: SysPath = ''): number {
   if (result >= 0) return result
   const errno = koffi.errno()
   const code = NAMES.get(errno) ?? `E${errno}`
@@ -195,7 +196,13 @@ export function closeOnExecFrom(first: number): void {
   c.syscall(SYS.close_range, BigInt(first), 0xffffffffn, CLOSE_RANGE_CLOEXEC, 0n, 0n)
 }
 
-const address = (buffer: Uint8Array | null): bigint => (buffer === null ? 0n : koffi.address(buffer))
+/** Keep the buffer in a variable until the call has returned. */
+export const address = (buffer: Uint8Array | null): bigint => (buffer === null ? 0n : koffi.address(buffer))
+
+/** A system call that the C library has no function for, with up to five arguments. */
+export function systemCall(number: number, ...[a = 0n, b = 0n, d = 0n, e = 0n, f = 0n]: readonly bigint[]): number {
+  return c.syscall(number, a, b, d, e, f)
+}
 
 const RESOLVE_IN_ROOT = 0x10n
 /**

@@ -1,12 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT } from '../../archive/layer-files.ts'
-import { errorCode } from '../../errors/errors.ts'
+import { hasImpliedDirectories, IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT } from '../../archive/layer-files.ts'
+import { errorCode, PodlibError } from '../../errors/errors.ts'
 import type { Host } from '../../host/host.ts'
+import { mappedRoot } from '../../host/mapped-directories.ts'
 import { isSameProcess, readProcess } from '../../host/proc.ts'
 import { type Digest, digestHex, isDigest } from '../../spec/digest.ts'
-import type { StagedLayer, StorageDriver } from '../storage-driver.ts'
+import type { LayerReference, StagedLayer, StorageDriver } from '../storage-driver.ts'
+import { makeSearchable } from './searchable.ts'
+import { stackCorrections } from './stack-corrections.ts'
 
 /**
  * Layers as directories under kernel overlayfs:
@@ -14,9 +17,10 @@ import type { StagedLayer, StorageDriver } from '../storage-driver.ts'
  * ```
  * <root>/layers/<hex of the diff ID>/fs/              the tree, one lower directory
  *                                    reassembly.zst   what it takes to write the layer's tar again
+ * <root>/corrections/<top layer>-<chain ID>/fs/       goes on top of a stack that needs it, see `seal-layers`
  * <root>/staging/<pid>-<start time>-<random>/         the same, being unpacked by that process
  * <root>/containers/<id>/{upper,work}                 a container's writable part
- * <runRoot>/mounts/<id>                               the merged view
+ * <runRoot>/mounts/<id>/merged                        the merged view
  *           empty/                                    below the layers of a view that has fewer than two
  * ```
  */
@@ -26,9 +30,20 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
   const staging = join(options.root, 'staging')
   const containers = join(options.root, 'containers')
   const mounts = join(options.runRoot, 'mounts')
+  const corrections = stackCorrections(join(options.root, 'corrections'))
   const layerPath = (diffId: Digest) => join(layers, digestHex(diffId))
   /** The trees of a stack, top first. */
-  const trees = (stack: readonly Digest[]) => visibleLayers(stack.map(layerPath)).map((layer) => join(layer, LAYER_TREE))
+  const trees = (stack: readonly LayerReference[]) => {
+    const correction = stack.every((layer) => isDigest(layer)) ? corrections.tree(stack) : undefined
+    const visible = visibleTrees(stack.map((layer) => (isDigest(layer) ? ownLayer(layer) : foreignLayer(layer))))
+    return correction === undefined ? visible : [correction, ...visible]
+  }
+  const ownLayer = (diffId: Digest) => ({
+    tree: join(layerPath(diffId), LAYER_TREE),
+    opaque: existsSync(join(layerPath(diffId), OPAQUE_ROOT)),
+  })
+  const merged = (containerId: string) => join(mounts, containerId, 'merged')
+  const mountPoints = (containerId: string) => [merged(containerId), ...mappedLayers(join(mounts, containerId))]
   const remove = (...paths: string[]) => host.run('remove-tree', { paths })
 
   /** In `staging`, a name that nobody else takes, by which `sweep` knows this process. */
@@ -47,7 +62,14 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     const doomed = privatePath()
     mkdirSync(staging, { recursive: true, mode: 0o700 })
     renameSync(layerPath(diffId), doomed)
-    await remove(doomed)
+    await remove(doomed, ...corrections.ofTop(diffId))
+  }
+
+  async function seal(stack: readonly Digest[], { written }: { readonly written: boolean }): Promise<void> {
+    if (!written && (!stack.some((diffId) => hasImpliedDirectories(layerPath(diffId))) || corrections.tree(stack) !== undefined)) return
+    mkdirSync(staging, { recursive: true, mode: 0o700 })
+    const target = corrections.path(stack)
+    await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root, corrections: { staged: privatePath(), target } })
   }
 
   return {
@@ -92,32 +114,32 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
 
     removeLayer,
 
-    async seal(stack) {
-      await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root })
-    },
+    seal,
 
-    async mount({ containerId, layers: stack, volatile, readOnly = false }) {
-      const target = join(mounts, containerId)
+    async mount({ containerId, layers: stack, volatile, readOnly = false, ids }) {
+      const target = merged(containerId)
+      if (ids) makeSearchable(options.runRoot, mounts, mappedRoot(ids).uid)
       const own = join(containers, containerId)
       const lowers = trees(stack)
       await host.run('mount-rootfs', {
         ...(readOnly ? { lowers: atLeastTwo(lowers) } : { lowers, writable: { upper: join(own, 'upper'), work: join(own, 'work') } }),
         target,
+        ids,
         userXattrs: host.facts.overlayXattrs === 'user',
         volatile,
       })
       return { path: target }
     },
 
-    rootfs: (containerId) => ({ path: join(mounts, containerId) }),
+    rootfs: (containerId) => ({ path: merged(containerId) }),
 
     async unmount(containerId) {
-      await host.run('unmount', { targets: [join(mounts, containerId)] })
+      await host.run('unmount', { targets: mountPoints(containerId) })
     },
 
     async removeContainer(containerId) {
-      const target = join(mounts, containerId)
-      await host.run('remove-tree', { unmount: [target], paths: [join(containers, containerId), target] })
+      const paths = [join(containers, containerId), join(mounts, containerId)]
+      await host.run('remove-tree', { unmount: mountPoints(containerId), paths })
     },
 
     async writeTar(diffId, { path, compression }, signal) {
@@ -126,6 +148,8 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     },
 
     async diff(from, to, signal) {
+      // No image need have this stack: its directories are not yet as they would be.
+      for (const stack of [from, to]) if (stack.length > 1 && stack.every((layer) => isDigest(layer))) await seal(stack, { written: false })
       return host.run('diff-layers', { from: trees(from), to: trees(to), xattrPrefix: host.facts.overlayXattrs }, { signal })
     },
 
@@ -134,7 +158,8 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
         const [pid, startTime] = name.split('-')
         return !isSameProcess(Number(pid), Number(startTime))
       })
-      if (abandoned.length > 0) await remove(...abandoned.map((name) => join(staging, name)))
+      const obsolete = corrections.withoutTop((hex) => existsSync(join(layers, hex)))
+      if (abandoned.length + obsolete.length > 0) await remove(...abandoned.map((name) => join(staging, name)), ...obsolete)
       return namesIn(layers)
         .map((hex) => `sha${hex.length * 4}:${hex}`)
         .filter((name) => isDigest(name))
@@ -142,13 +167,33 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
   }
 }
 
+/** Where a mount that was cut short may have left layers. */
+function mappedLayers(directory: string): string[] {
+  return namesIn(join(directory, 'mapped')).map((name) => join(directory, 'mapped', name))
+}
+
 function namesIn(directory: string): string[] {
   return existsSync(directory) ? readdirSync(directory) : []
 }
 
+interface LocatedLayer {
+  readonly tree: string
+  /** It hides all below it. */
+  readonly opaque: boolean
+}
+
 /** Top first, down to the first layer that hides all below it. */
-function visibleLayers(bottomFirst: readonly string[]): string[] {
+function visibleTrees(bottomFirst: readonly LocatedLayer[]): string[] {
   const topFirst = [...bottomFirst].reverse()
-  const opaque = topFirst.findIndex((layer) => existsSync(join(layer, OPAQUE_ROOT)))
-  return opaque < 0 ? topFirst : topFirst.slice(0, opaque + 1)
+  const opaque = topFirst.findIndex((layer) => layer.opaque)
+  const visible = opaque < 0 ? topFirst : topFirst.slice(0, opaque + 1)
+  // Overlay takes no directory twice. What a layer has shows in its uppermost place, and what it hides is hidden from there.
+  return [...new Set(visible.map(({ tree }) => tree))]
+}
+
+/** Nobody keeps the other program from removing it: what a container is made of may be gone at its next start. */
+function foreignLayer(tree: string): LocatedLayer {
+  if (lstatSync(tree, { throwIfNoEntry: false })?.isDirectory()) return { tree, opaque: false }
+  const text = `the layer in ${tree} is gone from that image store: bring the image back there, or make the container anew`
+  throw new PodlibError('ERR_LAYER_NOT_FOUND', text, { details: { path: tree } })
 }

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { expect, test } from '@jest/globals'
-import { type ExpectedContent, VerifiedStream } from '../../../src/archive/verified-stream.ts'
+import { ContentMeter, type ExpectedContent, VerifiedStream } from '../../../src/archive/verified-stream.ts'
 import { digestOf } from '../../../src/spec/digest.ts'
 
 const CONTENT = Buffer.from('some content')
@@ -32,4 +32,13 @@ test('fails on other content, and says of what', async () => {
 test('fails on more and on fewer bytes', async () => {
   await expect(through({ size: 4 })).rejects.toMatchObject({ code: 'ERR_SIZE_MISMATCH', details: { expected: 4 } })
   await expect(through({ size: 40 })).rejects.toMatchObject({ code: 'ERR_SIZE_MISMATCH', details: { expected: 40, actual: 12 } })
+})
+
+test('a meter that is asked twice says the same twice', () => {
+  const right = new ContentMeter({ digest: digestOf(CONTENT), size: undefined, what: 'thing' })
+  right.update(CONTENT)
+  expect([right.finish(), right.finish()]).toEqual([digestOf(CONTENT), digestOf(CONTENT)])
+  const wrong = new ContentMeter({ digest: digestOf('other'), size: undefined, what: 'thing' })
+  wrong.update(CONTENT)
+  for (const _ of ['heard', 'told']) expect(() => wrong.finish()).toThrow(expect.objectContaining({ code: 'ERR_DIGEST_MISMATCH' }))
 })

@@ -1,8 +1,7 @@
 import { describe, expect, test } from '@jest/globals'
 import type { HostFacts, Identity } from '../../../src/bundle/host-facts.ts'
 import { generateExecProcess } from '../../../src/bundle/process.ts'
-import { RLIM_INFINITY } from '../../../src/bundle/rlimits.ts'
-import { serializeSpec } from '../../../src/bundle/write.ts'
+import { RLIM_INFINITY, serializeSpec } from '../../../src/spec/serialize-spec.ts'
 import { FACTS, generate, NO_FILES, ROOT, resolve } from '../../helpers/bundle.ts'
 
 const USER: Identity = { uid: 1000, gid: 1000, additionalGids: [27], home: '/home/u' }

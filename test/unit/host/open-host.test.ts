@@ -23,7 +23,7 @@ describe('the host', () => {
   testNeeding(['root'], 'is used directly with privilege', async () => {
     const { facts, description, asked } = await hostSeenBy()
     const all = [{ inside: 0, outside: 0, size: 4294967295 }]
-    expect(facts).toEqual({ overlayXattrs: 'trusted', makesCgroups: true, uids: all, gids: all })
+    expect(facts).toEqual({ inUserNamespace: false, overlayXattrs: 'trusted', makesCgroups: true, uids: all, gids: all })
     expect(description).toMatchObject({ ttyGidMapped: true, canCreateDeviceNodes: true, ownsHostNamespaces: true, uids: all, gids: all })
     expect(description.cgroupControllers).toEqual(expect.arrayContaining(['memory', 'pids', 'devices']))
     expect(asked).toBe(false)
@@ -32,7 +32,7 @@ describe('the host', () => {
   testNeeding(['root', 'user namespaces'], 'is used directly by root of a user namespace, for what that may do', async () => {
     const { facts, description, asked } = await hostSeenBy('unshare', '--user', '--map-root-user', '--mount')
     const one = [{ inside: 0, outside: 0, size: 1 }]
-    expect(facts).toEqual({ overlayXattrs: 'user', makesCgroups: false, uids: one, gids: one })
+    expect(facts).toEqual({ inUserNamespace: true, overlayXattrs: 'user', makesCgroups: false, uids: one, gids: one })
     expect(description).toMatchObject({
       cgroupControllers: [],
       ttyGidMapped: false,

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type { Host } from '../../../src/host/host.ts'
 import { descendants, listProcesses } from '../../../src/host/proc.ts'
 import { mkfifo } from '../../../src/host/sys/libc.ts'
+import { createWorkerHost } from '../../../src/host/worker-host.ts'
 import { temporaryDirectories } from '../../helpers/temporary-directory.ts'
 import { testHost } from '../../helpers/worker.ts'
 
@@ -51,6 +52,31 @@ describe('the host worker', () => {
     await expect(doomed).rejects.toMatchObject({ code: 'ERR_HOST_WORKER_DIED' })
     await host.run('read-in-root', readHostname)
     expect(workers()).not.toContain(before)
+  })
+
+  test('that was killed between two jobs is missed by nobody', async () => {
+    for (let i = 0; i < 5; i++) {
+      await host.run('read-in-root', readHostname)
+      for (const pid of workers()) process.kill(pid, 'SIGKILL')
+      const [[name], { stdout }] = await Promise.all([
+        host.run('read-in-root', readHostname),
+        host.run('run-program', { argv: ['/bin/echo', 'done'] }),
+      ])
+      expect([Buffer.from(name ?? []).toString(), stdout]).toEqual([readFileSync('/etc/hostname', 'utf8'), 'done\n'])
+    }
+  })
+
+  test('that cannot be started fails the job with what it said', async () => {
+    const broken = createWorkerHost({
+      facts: host.facts,
+      command: async () => ({ file: '/bin/sh', args: ['-c', 'echo no >&2; exit 3'], env: {} }),
+    })
+    const failed = broken.run('read-in-root', readHostname)
+    await expect(failed).rejects.toMatchObject({ code: 'ERR_HOST_WORKER_DIED', details: { stderr: 'no\n' } })
+    await broken.close()
+    const missing = createWorkerHost({ facts: host.facts, command: async () => ({ file: '/nowhere', args: [], env: {} }) })
+    await expect(missing.run('read-in-root', readHostname)).rejects.toMatchObject({ code: 'ERR_HOST_WORKER_DIED' })
+    await missing.close()
   })
 
   test("an abort ends the job and rejects with the signal's reason", async () => {

@@ -1,7 +1,8 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { beforeEach, describe, expect, test } from '@jest/globals'
-import { authFilePaths, type CredentialStoreOptions, createCredentialStore } from '../../../src/registry/credentials.ts'
+import type { CredentialStoreOptions } from '../../../src/registry/credential-places.ts'
+import { createCredentialStore } from '../../../src/registry/credentials.ts'
 import { temporaryDirectories } from '../../helpers/temporary-directory.ts'
 
 const directory = temporaryDirectories()
@@ -25,6 +26,10 @@ function write(path: string, document: unknown): string {
 function helper(name: string, script: string): void {
   chmodSync(write(`bin/docker-credential-${name}`, `#!/bin/sh\n${script}\n`), 0o755)
 }
+/** The files that are searched, in order. */
+async function searched(over: Partial<CredentialStoreOptions> = {}): Promise<readonly string[]> {
+  return (await createCredentialStore({ ...options, ...over }).explainCredential({ registry: 'none.example', repository: 'x' })).searched
+}
 async function user(name: string, over: Partial<CredentialStoreOptions> = {}): Promise<string | undefined> {
   const slash = name.indexOf('/')
   const credential = await createCredentialStore({ ...options, ...over }).lookup({
@@ -38,10 +43,10 @@ async function user(name: string, over: Partial<CredentialStoreOptions> = {}): P
 
 describe('credential files', () => {
   test('are searched in order, the first that matches wins', async () => {
-    expect(authFilePaths(options)).toEqual(
+    expect(await searched()).toEqual(
       [RUNTIME, '.config/containers/auth.json', '.docker/config.json', '.dockercfg'].map((path) => join(home, path)),
     )
-    expect(authFilePaths({ ...options, env: {} })[0]).toBe('/run/containers/1000/auth.json')
+    expect((await searched({ env: {} }))[0]).toBe('/run/containers/1000/auth.json')
     write('.dockercfg', { 'a.com': entry('legacy'), 'b.com': entry('legacy') })
     write('.docker/config.json', { auths: { 'b.com': entry('docker'), 'c.com': entry('docker') } })
     write(RUNTIME, { auths: { 'c.com': entry('runtime') } })
@@ -189,65 +194,5 @@ test('explainCredential names the source, without the secret', async () => {
     identityToken: false,
     searched: [join(home, RUNTIME), path],
   })
-  expect(await store.explainCredential({ registry: 'b.com', repository: 'x' })).toEqual({ found: false, searched: authFilePaths(options) })
-})
-
-describe('login and logout', () => {
-  test('keep and forget a credential, leaving the rest of the file alone', async () => {
-    const path = write(RUNTIME, { auths: { 'b.com': entry('bob') }, HttpHeaders: { 'X-Own': '1' } })
-    chmodSync(path, 0o644)
-    const store = createCredentialStore(options)
-    expect(await store.login('a.com/team', { username: 'alice', password: 'p:q' })).toBe(path)
-    expect(await user('a.com/team/app')).toBe('alice:p:q')
-    expect(await user('b.com/x')).toBe('bob:secret')
-    expect(statSync(path).mode & 0o777).toBe(0o600)
-    expect(await store.logout('a.com/team')).toBe(true)
-    expect(await store.logout('a.com/team')).toBe(false)
-    expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ auths: { 'b.com': entry('bob') }, HttpHeaders: { 'X-Own': '1' } })
-    expect(readdirSync(dirname(path))).toEqual(['auth.json'])
-  })
-
-  test('make the file and its directory, for the owner only', async () => {
-    const path = await createCredentialStore(options).login('docker.io', { identityToken: 'id' })
-    expect(await user('docker.io/library/alpine')).toBe('token id')
-    expect([statSync(path).mode & 0o777, statSync(dirname(path)).mode & 0o777]).toEqual([0o600, 0o700])
-  })
-
-  test('at the same time lose nothing', async () => {
-    const names = Array.from({ length: 8 }, (_, index) => `r${index}.com`)
-    await Promise.all(names.map((name) => createCredentialStore(options).login(name, { username: name, password: 'x' })))
-    expect(Object.keys(JSON.parse(readFileSync(join(home, RUNTIME), 'utf8')).auths).sort()).toEqual(names)
-  })
-
-  test('follow a link to the file', async () => {
-    const target = write('dotfiles/auth.json', {})
-    mkdirSync(join(home, 'run/containers'), { recursive: true })
-    symlinkSync(target, join(home, RUNTIME))
-    await createCredentialStore(options).login('a.com', { username: 'alice', password: 'x' })
-    expect(JSON.parse(readFileSync(target, 'utf8')).auths).toHaveProperty(['a.com'])
-    expect(readdirSync(dirname(target))).toEqual(['auth.json'])
-  })
-
-  test('use the helper that the file names', async () => {
-    helper('test', 'cat > "$HOME/$1"')
-    const path = write(RUNTIME, { credsStore: 'test' })
-    const store = createCredentialStore(options)
-    await store.login('a.com', { username: 'alice', password: 'hidden' })
-    expect(JSON.parse(readFileSync(join(home, 'store'), 'utf8'))).toEqual({ ServerURL: 'a.com', Username: 'alice', Secret: 'hidden' })
-    expect(readFileSync(path, 'utf8')).not.toContain('hidden')
-    expect(await store.logout('a.com')).toBe(true)
-    expect(readFileSync(join(home, 'erase'), 'utf8')).toBe('a.com')
-  })
-
-  test.each(['', 'https://a.com', 'a.com/UPPER', 'a.com/../b', 'a b'])('refuse the registry %j', async (scope) => {
-    await expect(createCredentialStore(options).login(scope, { username: 'a', password: 'b' })).rejects.toMatchObject({
-      code: 'ERR_CREDENTIALS',
-    })
-  })
-
-  test('refuse a user name that would not survive', async () => {
-    await expect(createCredentialStore(options).login('a.com', { username: 'a:b', password: 'c' })).rejects.toMatchObject({
-      code: 'ERR_CREDENTIALS',
-    })
-  })
+  expect(await store.explainCredential({ registry: 'b.com', repository: 'x' })).toEqual({ found: false, searched: await searched() })
 })

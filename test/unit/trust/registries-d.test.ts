@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import { parseReference } from '../../../src/spec/reference.ts'
-import { loadSignatureConfig, signatureStorageFor } from '../../../src/trust/registries-d.ts'
+import { loadSignatureConfig, signatureStorageFor, signatureStorageOfScope } from '../../../src/trust/registries-d.ts'
 
 let directory: string
 
@@ -39,6 +39,24 @@ test('the most specific section wins, down to the tag', async () => {
     'file:///wild',
     undefined,
   ])
+})
+
+test('a scope has what is configured for it, or for one that it lies in', async () => {
+  await write(
+    'a.yaml',
+    'default-docker:\n  lookaside: file:///default\ndocker:\n  q.test:5000/team:\n    lookaside: file:///team\n  "*.test":\n    lookaside: file:///wild\n',
+  )
+  const config = await loadSignatureConfig({ directory })
+  const lookasideOf = (scope: string) => signatureStorageOfScope(config, scope).lookaside
+  for (const scope of [
+    'q.test:5000/team',
+    'q.test:5000/team/app',
+    'q.test:5000/team/app:1',
+    `q.test:5000/team/app@sha256:${'0'.repeat(64)}`,
+  ])
+    expect(lookasideOf(scope)).toBe('file:///team')
+  expect(['q.test:5000', 'q.test', '*.test', '*.q.test', 'q.test/x'].map(lookasideOf)).toEqual(Array(5).fill('file:///wild'))
+  expect(['', 'localhost:5000', 'q.example/team'].map(lookasideOf)).toEqual(Array(3).fill('file:///default'))
 })
 
 test('the old name of lookaside is known', async () => {

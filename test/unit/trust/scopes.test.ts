@@ -21,6 +21,7 @@ describe('the scopes of an image, most specific first', () => {
     [{ transport: 'oci', path: '/layout' }, ['/layout', '']],
     [{ transport: 'oci-archive', path: '/a/b.tar' }, ['/a/b.tar', '/a', '']],
     [{ transport: 'docker-archive', path: '/a/b.tar' }, ['']],
+    [{ transport: 'tarball', path: '/srv/rootfs' }, ['']],
     [
       { transport: 'containers-storage', driver: 'overlay', root: '/var/lib', reference: parseReference('q.test/x:1'), imageId: 'f00' },
       [

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals'
-import { parseSignatureBlob } from '../../../src/trust/signature-blob.ts'
+import { formatStored, parseSignatureBlob } from '../../../src/trust/signature-blob.ts'
 import { base64 } from '../../helpers/trust-request.ts'
 
 const MIME = 'application/vnd.dev.cosign.simplesigning.v1+json'
@@ -15,6 +15,14 @@ test.each([0xa3, 0xc8, 0x90, 0xc4, 0x88, 0xc2])('a blob that begins with octet %
 test('a stored sigstore signature has payload and annotations', () => {
   const blob = parseSignatureBlob(stored({ mimeType: MIME, payload: base64('p'), annotations: { a: 'b' } }))
   expect(blob).toEqual({ kind: 'sigstore', signature: { payload: Buffer.from('p'), annotations: new Map([['a', 'b']]) } })
+})
+
+test('a sigstore signature is stored as it is read, annotations without text too', () => {
+  const signature = {
+    payload: Buffer.from('p'),
+    annotations: new Map([['a', '']]),
+  }
+  expect(parseSignatureBlob(formatStored(signature))).toEqual({ kind: 'sigstore', signature })
 })
 
 test.each<[string, Buffer]>([

@@ -14,7 +14,10 @@ describe('run-program', () => {
   let host: Host
   beforeAll(() => {
     const command = { file: process.execPath, args: ['--no-warnings', WORKER], env: { PATH: '/usr/bin:/bin', SECRET: 'of the worker' } }
-    host = createWorkerHost({ facts: { overlayXattrs: 'user', uids: [], gids: [], makesCgroups: false }, command: async () => command })
+    host = createWorkerHost({
+      facts: { inUserNamespace: true, overlayXattrs: 'user', uids: [], gids: [], makesCgroups: false },
+      command: async () => command,
+    })
   })
   afterAll(() => host.close())
   const shell = (script: string, rest: object = {}) =>

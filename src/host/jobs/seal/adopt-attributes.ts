@@ -1,6 +1,6 @@
 import { chmodSync, lchownSync, lstatSync } from 'node:fs'
-import { errorCode } from '../../errors/errors.ts'
-import { lgetxattr, llistxattr, lsetxattr, utimensat } from '../sys/libc.ts'
+import { errorCode } from '../../../errors/errors.ts'
+import { lgetxattr, llistxattr, lsetxattr, utimensat } from '../../sys/libc.ts'
 
 /** Overlay's own, which say what a directory is to the layers below it. */
 const OVERLAY_ATTRIBUTES = /^(?:trusted|user)\.overlay\./

@@ -1,5 +1,10 @@
-import type { RuntimeSpec, SpecProcess } from '../spec/runtime.ts'
-import { RLIM_INFINITY } from './rlimits.ts'
+import type { RuntimeSpec, SpecProcess } from './runtime.ts'
+
+/**
+ * An unlimited rlimit is 2^64-1, which no JavaScript number holds. Its double is 2^64; {@link serializeSpec} writes the exact
+ * digits, and `JSON.parse` of those digits gives this number again.
+ */
+export const RLIM_INFINITY = 2 ** 64
 
 const MARK = '\u0001RLIM_INFINITY\u0001'
 
