@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto'
 import { Transform, type TransformCallback } from 'node:stream'
 import { PodlibError } from '../errors/errors.ts'
 import { type Digest, digestAlgorithm, digestMismatch } from '../spec/digest.ts'
+import { releaseChunk } from './release-chunk.ts'
 import { ThreadedHash } from './threaded-hash.ts'
 
 /** What a stream must turn out to be. */
@@ -31,12 +32,21 @@ export class ContentMeter {
     return this.#size
   }
 
-  /** @throws ERR_SIZE_MISMATCH as soon as there are more bytes than expected */
+  /** For one without a thread. @throws ERR_SIZE_MISMATCH as soon as there are more bytes than expected */
   update(bytes: Uint8Array): void {
-    this.#size += bytes.length
-    const { size } = this.#expected
-    if (size !== undefined && this.#size > size) throw this.#sizeMismatch(`more than ${size}`)
-    this.#hash.update(bytes)
+    this.#count(bytes.length)
+    ;(this.#hash as Hash).update(bytes)
+  }
+
+  /** The same, and gives the memory back: neither the chunk nor a view of it may be used any more. */
+  take(chunk: Buffer): void {
+    this.#count(chunk.length)
+    if (this.#hash instanceof ThreadedHash) {
+      this.#hash.take(chunk)
+      return
+    }
+    this.#hash.update(chunk)
+    releaseChunk(chunk)
   }
 
   /** For one without a thread. May be asked again: who heard it first need not be who tells of it. @throws ERR_SIZE_MISMATCH | ERR_DIGEST_MISMATCH */
@@ -53,6 +63,12 @@ export class ContentMeter {
   /** Ends the thread if there is one. */
   async close(): Promise<void> {
     if (this.#hash instanceof ThreadedHash) await this.#hash.close()
+  }
+
+  #count(bytes: number): void {
+    this.#size += bytes
+    const { size } = this.#expected
+    if (size !== undefined && this.#size > size) throw this.#sizeMismatch(`more than ${size}`)
   }
 
   #compare(hex: string): Digest {

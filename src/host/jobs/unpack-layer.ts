@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync } from 'node:fs'
 import type { Readable } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { decompressedChunks, detectCompression, SNIFF_BYTES } from '../../archive/compression.ts'
 import { releaseChunk } from '../../archive/release-chunk.ts'
 import { escapeName, type TarEntry } from '../../archive/tar-entry.ts'
@@ -140,11 +141,15 @@ async function unpackInto(
   try {
     // A chunk is good until the next one is asked for.
     for await (const chunk of isPlain ? content : decompressedChunks(content, signal)) {
-      tar.update(chunk)
-      applying(sink, reader, () => reader.push(chunk))
-      releaseChunk(chunk)
+      try {
+        applying(sink, reader, () => reader.push(chunk))
+      } finally {
+        tar.take(chunk)
+      }
       sync.reached(reader.offset)
       progress()
+      // Chunks that wait would follow one another without a look at the thread that inflates, which may have ended its turn.
+      await nextTurn()
     }
   } catch (error) {
     await hashed.return(undefined)

@@ -13,11 +13,24 @@ export interface Lost {
   ignoredXattrs: number
 }
 
-/** Sets owner, mode, attributes and times of an open file, in the order in which they do not undo each other. */
-export function applyToFile(fd: number, entry: TarEntry, lost: Lost): void {
-  changeOwner(entry, () => fchownSync(fd, entry.uid, entry.gid))
+/** What a file or directory gets from the kernel that is made without more ado. Mostly that is what it should have. */
+export interface Natural {
+  readonly uid: number
+  readonly gid: number
+  readonly umask: number
+}
+
+interface Ownership {
+  readonly uid: number
+  readonly gid: number
+  readonly mode: number
+}
+
+/** Sets owner, mode, attributes and times of an open file that was made with the mode, in the order in which they do not undo each other. */
+export function applyToFile(fd: number, entry: TarEntry, { natural, lost }: { natural: Natural; lost: Lost }): void {
+  if (!isOwned(entry, natural)) changeOwner(entry, () => fchownSync(fd, entry.uid, entry.gid))
   // After chown(2), which clears setuid and security.capability.
-  fchmodSync(fd, entry.mode)
+  if (!hasMode(entry, natural)) fchmodSync(fd, entry.mode)
   for (const [name, value] of entry.xattrs) setXattr(name, lost, () => fsetxattr(fd, name, value))
   futimens(fd, ...times(entry))
 }
@@ -34,10 +47,22 @@ export function applyXattrs(path: Buffer, entry: TarEntry, lost: Lost): void {
   for (const [name, value] of entry.xattrs) setXattr(name, lost, () => lsetxattr(path, name, value))
 }
 
-/** For a directory, but for its times and default ACL: those wait for its children. Returns the ACL. */
-export function applyToDirectory(path: Buffer, entry: TarEntry, lost: Lost): Buffer | undefined {
-  changeOwner(entry, () => lchownSync(path, entry.uid, entry.gid))
-  chmodSync(path, entry.mode)
+/** Owner and mode of a directory that was made with the mode 0755. */
+export function applyOwnership(path: Buffer, wanted: Ownership, natural: Natural): void {
+  if (!isOwned(wanted, natural)) changeOwner(wanted, () => lchownSync(path, wanted.uid, wanted.gid))
+  if (wanted.mode !== 0o755 || !hasMode(wanted, natural)) chmodSync(path, wanted.mode)
+}
+
+function isOwned({ uid, gid }: Ownership, natural: Natural): boolean {
+  return uid === natural.uid && gid === natural.gid
+}
+
+function hasMode({ mode }: Ownership, { umask }: Natural): boolean {
+  return (mode & ~0o777) === 0 && (mode & umask) === 0
+}
+
+/** Sets the attributes of a directory but for a default ACL, which it returns: new children would inherit it. */
+export function applyDirectoryXattrs(path: Buffer, entry: TarEntry, lost: Lost): Buffer | undefined {
   let acl: Buffer | undefined
   for (const [name, value] of entry.xattrs) {
     if (name === DEFAULT_ACL) acl = Buffer.from(value)
@@ -75,7 +100,7 @@ function setXattr(name: string, lost: Lost, set: () => void): void {
   }
 }
 
-function changeOwner({ uid, gid }: TarEntry, change: () => void): void {
+function changeOwner({ uid, gid }: Ownership, change: () => void): void {
   try {
     change()
   } catch (error) {

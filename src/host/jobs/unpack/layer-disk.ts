@@ -1,9 +1,9 @@
-import { chmodSync, lchownSync, mkdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs'
+import { chmodSync, lchownSync, lstatSync, mkdirSync, renameSync, rmdirSync, unlinkSync } from 'node:fs'
 import { LAYER_REPLACED, LAYER_TREE, writeImpliedDirectories } from '../../../archive/layer-files.ts'
 import { escapeName, type TarEntry } from '../../../archive/tar-entry.ts'
-import { PodlibError } from '../../../errors/errors.ts'
-import { lsetxattr, mknod } from '../../sys/libc.ts'
-import { applyToDirectory, type Lost, setDefaultAcl, setTimes } from './attributes.ts'
+import { errorCode, PodlibError } from '../../../errors/errors.ts'
+import { lremovexattr, lsetxattr, mknod } from '../../sys/libc.ts'
+import { applyDirectoryXattrs, applyOwnership, type Lost, type Natural, setDefaultAcl, setTimes } from './attributes.ts'
 import { type DirectoryNode, directories, directoryNode, type TreeNode, WHITEOUT } from './layer-tree.ts'
 
 /** What a finished layer is to those above and below it. */
@@ -26,6 +26,7 @@ const S_IFCHR = 0o020000
 export class LayerDisk {
   readonly root: DirectoryNode = directoryNode(true)
   readonly lost: Lost = { ignoredXattrs: 0 }
+  readonly natural: Natural
   readonly #directory: string
   readonly #treePrefix: string
   readonly #xattrPrefix: 'trusted' | 'user'
@@ -36,8 +37,12 @@ export class LayerDisk {
     this.#treePrefix = Buffer.from(`${directory}/${LAYER_TREE}`).toString('latin1')
     this.#xattrPrefix = xattrPrefix
     const path = this.path([])
-    mkdirSync(path, { mode: 0o755 })
+    mkdirSync(path, { mode: 0o777 })
+    removeInheritance(path)
+    const natural = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, umask: 0o777 & ~lstatSync(path).mode }
+    lchownSync(path, natural.uid, natural.gid)
     chmodSync(path, 0o755)
+    this.natural = natural
   }
 
   path(components: readonly string[]): Buffer {
@@ -76,9 +81,9 @@ export class LayerDisk {
       if (node?.kind !== 'directory') node = this.#makeDirectory(parent, components)
     }
     node.implied = false
-    node.mtime = entry.mtime
-    node.atime = entry.atime
-    node.defaultAcl = applyToDirectory(this.path(components), entry, this.lost) ?? node.defaultAcl
+    const { uid, gid, mode, mtime, atime } = entry
+    Object.assign(node, { uid, gid, mode, mtime, atime })
+    if (entry.xattrs.size > 0) node.defaultAcl = applyDirectoryXattrs(this.path(components), entry, this.lost) ?? node.defaultAcl
   }
 
   /** Hides a name of lower layers. What this layer itself has under that name stays, whichever came first. */
@@ -110,6 +115,7 @@ export class LayerDisk {
     const implied: string[] = []
     for (const { node, path: name } of directories(this.root)) {
       const path = this.#pathOf(name)
+      applyOwnership(path, node, this.natural)
       if (node.opaque) lsetxattr(path, `${this.#xattrPrefix}.overlay.opaque`, Buffer.from('y'))
       if (node.defaultAcl) setDefaultAcl(path, node.defaultAcl, this.lost)
       if (node.mtime) setTimes(path, { mtime: node.mtime, atime: node.atime })
@@ -128,9 +134,6 @@ export class LayerDisk {
     const hadWhiteout = this.clear(parent, components)
     const path = this.path(components)
     mkdirSync(path, { mode: 0o755 })
-    // Not left to umask, nor to the group of a setgid parent.
-    lchownSync(path, 0, 0)
-    chmodSync(path, 0o755)
     // In place of a hidden directory: nothing of that one may shine through, nor lend its attributes.
     const node = directoryNode(!hadWhiteout)
     node.opaque = hadWhiteout
@@ -160,6 +163,17 @@ export class LayerDisk {
       node = node?.kind === 'directory' ? node.children.get(component) : undefined
     }
     return node?.kind === 'whiteout'
+  }
+}
+
+/** What a store's directory hands on to all below it would stand in the way of what the layer says. */
+function removeInheritance(path: Buffer): void {
+  for (const name of ['system.posix_acl_default', 'system.posix_acl_access']) {
+    try {
+      lremovexattr(path, name)
+    } catch (error) {
+      if (!['ENODATA', 'ENOTSUP', 'EOPNOTSUPP'].includes(errorCode(error) ?? '')) throw error
+    }
   }
 }
 

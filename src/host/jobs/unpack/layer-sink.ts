@@ -81,7 +81,7 @@ export class LayerSink implements TarSink {
     const fd = this.#fd
     if (fd === undefined) return
     if (entry.sparse) ftruncateSync(fd, entry.size)
-    applyToFile(fd, entry, this.#disk.lost)
+    applyToFile(fd, entry, this.#disk)
     this.close()
   }
 
@@ -140,7 +140,7 @@ export class LayerSink implements TarSink {
 
   #openFile(path: Buffer, components: string[], entry: TarEntry): LeafNode {
     const { storedSize: size, sparse } = entry
-    this.#fd = openSync(path, NEW_FILE, 0o600)
+    this.#fd = openSync(path, NEW_FILE, entry.mode & 0o777)
     if (size === 0) return EMPTY_FILE
     return { kind: 'file', payload: this.#side.payload({ path: Buffer.from(components.join('/'), 'latin1'), size, sparse }) }
   }

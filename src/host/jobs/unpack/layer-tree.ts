@@ -9,10 +9,12 @@ export interface DirectoryNode {
   implied: boolean
   /** Hides what lower layers have in it. */
   opaque: boolean
-  /** Set when all children are there. */
+  /** Owner, mode, times and a default ACL are set when all children are there, which would inherit some of it. */
+  uid: number
+  gid: number
+  mode: number
   mtime: TarTime | undefined
   atime: TarTime | undefined
-  /** A default ACL, held back because new children would inherit it. */
   defaultAcl: Buffer | undefined
 }
 
@@ -32,7 +34,9 @@ export const ABSENT: LeafNode = { kind: 'absent', payload: -1 }
 export const EMPTY_FILE: LeafNode = { kind: 'file', payload: -1 }
 
 export function directoryNode(implied: boolean): DirectoryNode {
-  return { kind: 'directory', children: new Map(), implied, opaque: false, mtime: undefined, atime: undefined, defaultAcl: undefined }
+  const owner = { uid: 0, gid: 0, mode: 0o755 }
+  const times = { mtime: undefined, atime: undefined }
+  return { kind: 'directory', children: new Map(), implied, opaque: false, ...owner, ...times, defaultAcl: undefined }
 }
 
 const MAX_DEPTH = 1024
