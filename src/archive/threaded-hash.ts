@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { isPooled } from './release-chunk.ts'
 
 /** What the thread is given at its start. */
 export interface HashTask {
@@ -72,9 +73,4 @@ export class ThreadedHash {
   #send(piece: HashPiece): void {
     this.#thread.postMessage(piece, piece === 'end' ? [] : [piece.buffer])
   }
-}
-
-/** Small buffers share one, which others use too. */
-function isPooled({ buffer }: Buffer): boolean {
-  return buffer.byteLength <= Buffer.poolSize
 }

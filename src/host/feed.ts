@@ -27,7 +27,7 @@ export function openFeed(path: string): Feed {
   const socket = new Socket({ fd, readable: false, writable: true, allowHalfOpen: true })
   // A socket is a duplex, whose end a pipeline would wait for on both sides.
   const stream = new Writable({
-    highWaterMark: PIPE_BYTES,
+    highWaterMark: 256 * 1024,
     write: (chunk: Buffer, _encoding, done) =>
       socket.write(chunk, (error) => {
         // Else what was received piles up: the collector's work for it takes longer than the transfer.

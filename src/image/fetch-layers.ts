@@ -15,7 +15,7 @@ import type { PlannedLayer, StoredLayer } from './image-plan.ts'
 import { ioPath } from './io-path.ts'
 
 /** Layers fetched at a time; more only make a slow line wait longer for the first. */
-const PARALLEL_LAYERS = 4
+const PARALLEL_LAYERS = 3
 
 /** Progress of one layer. */
 export interface LayerProgress {

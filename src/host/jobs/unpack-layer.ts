@@ -46,8 +46,8 @@ export interface UnpackedLayer extends UnpackedTree {
 }
 
 const DEFAULT_LIMITS: LayerLimits = { maxBytes: 256 * 1024 ** 3, maxEntries: 4_000_000 }
-/** A smaller blob is hashed before a thread has begun. */
-const THREADED_FROM_BYTES = 16 * 1024 * 1024
+/** A smaller blob is mostly one of several, which keep the processors busy without a further thread. */
+const THREADED_FROM_BYTES = 128 * 1024 * 1024
 const REPORT_INTERVAL_MS = 50
 /** System errors that only the layer's content can cause. */
 const CONTENT_ERRORS: ReadonlySet<string | undefined> = new Set([
