@@ -75,7 +75,7 @@ export type Requirement =
 /** @public */
 export type Requirements = readonly Requirement[]
 
-/** A signature verification policy, checked. Made by {@link loadPolicy}, `parsePolicy` or {@link insecureAcceptAnything}. @public */
+/** A signature verification policy, checked. Made by `loadPolicy`, `parsePolicy` or {@link insecureAcceptAnything}. @public */
 export interface Policy {
   /** Where it came from, for messages. */
   readonly source: string
@@ -84,7 +84,7 @@ export interface Policy {
   readonly transports: ReadonlyMap<string, ReadonlyMap<string, Requirements>>
 }
 
-/** The predicate type of what `cosign sign` of cosign 3 signs. */
+/** The predicate type of what `cosign sign` of cosign 3 signs. @public */
 export const COSIGN_SIGN_PREDICATE = 'https://sigstore.dev/cosign/sign/v1'
 
 /** The policy of callers who decide that no image needs a signature. It has to be passed; it is never a default. @public */
