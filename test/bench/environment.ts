@@ -26,7 +26,7 @@ export interface RuntimePlace {
 }
 
 /** A policy as it is on a machine that trusts the registries that it names. */
-export const POLICY = { default: [{ type: 'insecureAcceptAnything' }] }
+const POLICY = { default: [{ type: 'insecureAcceptAnything' }] }
 
 /** What the cases share. Everything is made on first use and taken away at the end. */
 export class BenchEnvironment implements AsyncDisposable {

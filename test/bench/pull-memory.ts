@@ -7,7 +7,7 @@ import type { BenchEnvironment } from './environment.ts'
 import type { FreshFilesystem } from './fresh-filesystem.ts'
 
 const SAMPLE_MS = 20
-const PULL_ONCE = fileURLToPath(new URL('pull-once.ts', import.meta.url))
+const PULL_ONCE = fileURLToPath(new URL('pull-once.mjs', import.meta.url))
 
 /** Both sides pull in a process of its own, whose memory is watched with that of all its children. */
 export async function memoryContest(environment: BenchEnvironment, name: string): Promise<Contest> {

@@ -1,25 +1,23 @@
-import type { Runtime as OpenRuntime } from '../../../src/index.ts'
+import { fileURLToPath } from 'node:url'
+import { outputOf, runProgram } from '../../helpers/programs.ts'
 import type { BenchCase } from '../bench-case.ts'
-import { Runtime } from '../built-podlib.ts'
+import { timed } from '../bench-case.ts'
 import { filledPodlib } from '../filled-store.ts'
+
+const OPEN_ONCE = fileURLToPath(new URL('../open-once.mjs', import.meta.url))
 
 export const benchCase: BenchCase = {
   name: 'open-1000',
-  title: 'opening a store with 1000 containers',
+  title: 'import, and opening a store with 1000 containers',
   unit: 'ms',
   goal: { atMost: 100 },
   rounds: 11,
   async prepare(environment) {
     await filledPodlib(environment, 1000)
-    let runtime: OpenRuntime
+    const options = JSON.stringify(environment.runtimeOptions({ name: 'filled-1000' }))
     return {
-      podlib: {
-        async measure() {
-          runtime = await Runtime.open(environment.runtimeOptions({ name: 'filled-1000' }))
-          return undefined
-        },
-        after: () => runtime.close(),
-      },
+      podlib: { measure: async () => Number(await outputOf(process.execPath, [OPEN_ONCE, options])) },
+      peer: { name: 'podman --version', ...timed(() => runProgram('podman', ['--version'])) },
     }
   },
 }
