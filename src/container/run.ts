@@ -3,7 +3,6 @@ import type { CreateContainerOptions } from '../bundle/container-options.ts'
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { AttachedProcess } from '../host/attached-process.ts'
 import { cgroupDirectory } from '../host/cgroup.ts'
-import { hastenCgroups } from '../host/cgroup-haste.ts'
 import type { RunAttachedOutput } from '../host/jobs/run-attached.ts'
 import type { PullPolicy } from '../image/pull.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
@@ -55,7 +54,6 @@ export async function runOnce<Encoding extends OutputEncoding>(
 ): Promise<RunResult<Encoding>> {
   const { input, encoding, maxOutputBytes, timeout, signal, monitor = false, ...create } = options
   signal?.throwIfAborted()
-  hastenCgroups()
   const io = {
     ...(input !== undefined && { input }),
     ...(encoding && { encoding }),
