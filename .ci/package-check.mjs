@@ -15,7 +15,17 @@ const FIRST_USE = `
 import { isPodlibError, PodlibError } from 'podlib'
 if (!isPodlibError(new PodlibError('ERR_INTERNAL', 'x'), 'ERR_INTERNAL')) process.exit(1)
 for (const name of ['podlib/registry', 'podlib/trust']) if (Object.keys(await import(name)).length === 0) process.exit(1)
-console.log('the packed package imports on Node', process.version)
+const { mkdtempSync, readFileSync, rmSync } = await import('node:fs')
+const { Runtime } = await import('podlib')
+const directory = mkdtempSync('store-')
+const policy = { default: [{ type: 'reject' }] }
+const runtime = await Runtime.open({ root: directory + '/root', runRoot: directory + '/run', policy })
+// Starts the worker, which has to find its program in the package.
+const { version } = await runtime.info()
+await runtime.close()
+rmSync(directory, { recursive: true })
+if (version !== JSON.parse(readFileSync('node_modules/podlib/package.json', 'utf8')).version) process.exit(1)
+console.log('the packed package imports and works on Node', process.version)
 `
 
 const directory = mkdtempSync(join(tmpdir(), 'podlib-package-'))

@@ -17,6 +17,7 @@ import { type ResolvedOptions, type RuntimeOptions, resolveOptions } from './opt
 import { Registries } from './registries.ts'
 import { listContainers } from './state/container-table.ts'
 import { listImages } from './state/image-table.ts'
+import { ownPackageFile } from './util/own-file.ts'
 
 /** What a runtime works with. @public */
 export interface RuntimeInfo {
@@ -186,6 +187,6 @@ export class Runtime implements AsyncDisposable {
 }
 
 function packageVersion(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
+  const text = readFileSync(ownPackageFile(), 'utf8')
   return (JSON.parse(text) as { version: string }).version
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
-import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { ownFile } from '../util/own-file.ts'
 import { isPooled } from './release-chunk.ts'
 
 /** What the thread is given at its start. */
@@ -28,9 +28,8 @@ export class ThreadedHash {
   #open: { readonly buffer: ArrayBuffer; readonly start: number; end: number } | undefined
 
   constructor(algorithm: string) {
-    const program = new URL(`./hash-thread${extname(import.meta.url)}`, import.meta.url)
     const workerData: HashTask = { algorithm, waiting: this.#waiting.buffer as SharedArrayBuffer }
-    this.#thread = new Worker(program, { workerData })
+    this.#thread = new Worker(ownFile('archive/hash-thread'), { workerData })
     this.#digest = once(this.#thread, 'message').then(([digest]) => digest as string)
     this.#digest.catch(() => {})
   }

@@ -1,6 +1,5 @@
 import { mkdirSync, readFileSync } from 'node:fs'
-import { extname } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { ownFile } from '../util/own-file.ts'
 import type { Host, HostFacts } from './host.ts'
 import { mapsEverything, parseIdMap } from './id-map.ts'
 import { readPauseRecord } from './pause-process.ts'
@@ -27,7 +26,7 @@ const CAP_SYS_ADMIN = 21n
  * one place that tells the two apart.
  */
 export async function openHost(options: OpenHostOptions): Promise<Host> {
-  const worker = { file: process.execPath, args: [...WORKER_FLAGS, workerProgram()], env: workerEnv(options.env) }
+  const worker = { file: process.execPath, args: [...WORKER_FLAGS, ownFile('programs/host-worker')], env: workerEnv(options.env) }
   if (isPrivileged(options.user.uid)) return createWorkerHost({ facts: ownFacts(), command: async () => worker })
   const nsenter = findProgram('nsenter', { path: options.env.PATH })
   const join = () => options.exclusively(() => joinUserNamespace(options))
@@ -63,11 +62,6 @@ function ownFacts(): HostFacts {
   const uids = map('uid_map')
   const first = mapsEverything(uids)
   return { inUserNamespace: !first, overlayXattrs: first ? 'trusted' : 'user', makesCgroups: first, uids, gids: map('gid_map') }
-}
-
-/** Beside this file's folder, in whichever form this file itself runs: compiled, or as it was written. */
-function workerProgram(): string {
-  return fileURLToPath(new URL(`../programs/host-worker${extname(import.meta.url)}`, import.meta.url))
 }
 
 /** What helper programs may know of the application's environment. */

@@ -1,7 +1,6 @@
-import { extname } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { findProgram } from '../host/programs.ts'
 import { ownerLockPath } from '../lock/owner-lock.ts'
+import { ownFile } from '../util/own-file.ts'
 
 /** Runs its arguments only while nobody holds the lock: with a podlib process alive that costs a millisecond and does nothing. */
 const UNLESS_OWNED = 'flock=$0; lock=$1; shift; "$flock" -n -x "$lock" true && exec "$@"'
@@ -17,10 +16,14 @@ export interface ExitCommandOptions {
 /** What conmon runs when a container ends: the program `exit-command`, unless a podlib process has the store open. */
 export function exitCommand({ runRoot, path, open }: ExitCommandOptions): string[] {
   const find = (name: string) => findProgram(name, { path })
-  return [find('sh'), '-c', UNLESS_OWNED, find('flock'), ownerLockPath(runRoot), process.execPath, exitProgram(), JSON.stringify(open)]
-}
-
-/** Beside this file's folder, in whichever form this file itself runs: compiled, or as it was written. */
-function exitProgram(): string {
-  return fileURLToPath(new URL(`../programs/exit-command${extname(import.meta.url)}`, import.meta.url))
+  return [
+    find('sh'),
+    '-c',
+    UNLESS_OWNED,
+    find('flock'),
+    ownerLockPath(runRoot),
+    process.execPath,
+    ownFile('programs/exit-command'),
+    JSON.stringify(open),
+  ]
 }
