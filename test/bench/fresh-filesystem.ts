@@ -26,6 +26,8 @@ export async function freshFilesystem(): Promise<FreshFilesystem> {
     // Everything is laid out now and nothing by the kernel in the background, while something is being measured.
     await runProgram('mkfs.ext4', ['-q', '-F', '-E', 'lazy_itable_init=0,lazy_journal_init=0', image])
     await runProgram('mount', ['-o', 'loop', image, path])
+    // Else whoever syncs first, as podlib does and podman does not, writes the empty tables of inodes as well.
+    await runProgram('sync', ['--file-system', path, directory])
   } catch (error) {
     await remove()
     throw error
