@@ -63,7 +63,7 @@ describe.each(['crun', 'runc'] as const)('without privilege, with %s', (ociRunti
   it('a container lives: start, exec, logs, stop, start, remove', async () => {
     const id = await session.call('start', {
       image: lab().small,
-      command: ['sh', '-c', 'echo begun; trap "exit 7" TERM; while true; do sleep 0.05; done'],
+      command: ['sh', '-c', 'trap "exit 7" TERM; echo begun; while true; do sleep 0.05; done'],
     })
     expect(await session.call('inspect', id)).toMatchObject({ status: 'running' })
     expect(await session.call('exec', id, ['cat'], { input: 'through' })).toMatchObject({ exitCode: 0, stdout: 'through' })

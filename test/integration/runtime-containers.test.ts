@@ -104,7 +104,9 @@ describe.each(['crun', 'runc'] as const)('containers with %s', (ociRuntime) => {
   })
 
   it('gives its stop signal time, and kills what ignores it', async () => {
-    const polite = await started(['sh', '-c', 'trap "exit 7" TERM; while true; do sleep 0.05; done'])
+    const polite = await started(['sh', '-c', 'trap "exit 7" TERM; echo ready; while true; do sleep 0.05; done'])
+    // The first process of a container has signals only when it has asked for them.
+    for await (const { text } of polite.logs({ follow: true })) if (text === 'ready') break
     await polite.stop({ timeoutMs: 5_000 })
     expect(await polite.wait()).toEqual({ exitCode: 7, signal: null, oomKilled: false })
     const stubborn = await started(IGNORES_TERM)
