@@ -74,7 +74,10 @@ export async function prepareBundle(context: Context, session: ContainerSession,
   const mounted = storage
     .mount({ containerId: row.id, layers: stored.layers, volatile: row.ephemeral, ...(ids && { ids }) })
     .then(() => crashPoint('init: mounted'))
-  const [{ spec, warnings }] = await Promise.all([specOf(context, { row, stored, mounted }), mounted])
+  const work = [specOf(context, { row, stored, mounted }), mounted] as const
+  // Whoever undoes this because the one failed must not meet the other half done.
+  await Promise.allSettled(work)
+  const [{ spec, warnings }] = await Promise.all(work)
   if (warnings.join() !== row.warnings.join()) await session.patch({ warnings })
   crashPoint('init: bundle written')
   return spec

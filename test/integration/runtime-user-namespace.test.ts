@@ -30,6 +30,16 @@ describe.each(['crun', 'runc'] as const)('a container with a user namespace of i
     expect([stdout, stderr]).toEqual(['0 0 /\n0 0 /bin/busybox\n0 0 /etc/passwd\n0 0 /etc/hosts\n0 0 /mine\n0 0 /etc/passwd\n', ''])
   })
 
+  it('leaves nothing mounted when its bundle cannot be made', async () => {
+    // The image's users are known from the test before: the failure comes while the root file system is being mounted.
+    const seccomp = join(store.directory, 'no-profile.json')
+    for (const monitor of [false, true]) {
+      const error = await failure(runtime.run(SMALL, ['true'], { userNamespace, seccomp, monitor }))
+      expect(error.message).toContain(seccomp)
+    }
+    expect(readFileSync('/proc/self/mounts', 'utf8')).not.toContain(store.runRoot)
+  })
+
   it('is nobody on the host, under a monitor too, and keeps what it wrote', async () => {
     const container = await runtime.containers.run({
       image: SMALL,
