@@ -13,7 +13,7 @@ import type { JOBS } from './jobs/all.ts'
  * Rootful and rootless differ only in how the worker is started: without privilege it runs as root of a
  * user namespace that a pause process keeps. Nothing above this folder asks which of the two it is.
  *
- * Jobs that unpack layers run on a pool of workers, one job at a time each.
+ * Jobs that keep a processor busy for long, as unpacking a layer, run on a pool of workers, one job at a time each, and wait for their turn.
  *
  * @example
  * ```ts
@@ -39,6 +39,8 @@ export interface Host {
 export interface RunJobOptions<Progress> {
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: Progress) => void) | undefined
+  /** It writes what another job reads meanwhile: if it waited for its turn, the other could have it and wait for this one. */
+  readonly unqueued?: boolean | undefined
 }
 
 export type JobName = keyof typeof JOBS

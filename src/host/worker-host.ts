@@ -3,8 +3,15 @@ import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Host, HostFacts, JobInput, JobName, JobOutput, JobProgress, RunJobOptions } from './host.ts'
 import { WorkerClient, type WorkerCommand } from './worker-client.ts'
 
-/** Jobs that keep a processor busy for long: each gets a worker of the pool to itself. */
-const POOL_JOBS: ReadonlySet<JobName> = new Set<JobName>(['unpack-layer', 'seal-layers', 'layer-tar', 'tree-tar', 'diff-layers'])
+/** Jobs that keep a processor busy for long, or a thread waiting: each gets a worker of the pool to itself. */
+const POOL_JOBS: ReadonlySet<JobName> = new Set<JobName>([
+  'unpack-layer',
+  'seal-layers',
+  'layer-tar',
+  'split-tar',
+  'tree-tar',
+  'diff-layers',
+])
 const MAX_POOL = 4
 /** An idle pool worker is worth its 50 MB for this long. */
 const POOL_IDLE_MS = 5_000
@@ -15,14 +22,16 @@ export interface WorkerHostOptions {
   readonly command: () => Promise<WorkerCommand>
   /** See {@link Host.visible}. @defaultValue the workers mount where this process sees it */
   readonly visible?: (path: string) => string
+  /** Long jobs at a time. @defaultValue one a processor, four at most */
+  readonly poolSize?: number
 }
 
 /** The {@link Host} that runs jobs in worker processes. */
-export function createWorkerHost({ facts, command, visible = (path) => path }: WorkerHostOptions): Host {
+export function createWorkerHost({ facts, command, visible = (path) => path, poolSize }: WorkerHostOptions): Host {
   let worker: WorkerClient | undefined
   let starting: Promise<WorkerClient> | undefined
   let closed = false
-  const pool = new WorkerPool(Math.min(availableParallelism(), MAX_POOL), command)
+  const pool = new WorkerPool(poolSize ?? Math.min(availableParallelism(), MAX_POOL), command)
 
   async function start(): Promise<WorkerClient> {
     try {
@@ -74,9 +83,10 @@ class WorkerPool {
   readonly #size: number
   readonly #command: () => Promise<WorkerCommand>
   readonly #idle: WorkerClient[] = []
-  readonly #waiting: ((worker: WorkerClient | undefined) => void)[] = []
+  readonly #waiting: (() => void)[] = []
   readonly #all = new Set<WorkerClient>()
-  #busy = 0
+  /** Jobs that have their turn; those that need none are not among them. */
+  #running = 0
   #reaper: NodeJS.Timeout | undefined
 
   constructor(size: number, command: () => Promise<WorkerCommand>) {
@@ -85,11 +95,16 @@ class WorkerPool {
   }
 
   async run(job: string, input: unknown, options: RunJobOptions<never> = {}): Promise<unknown> {
-    const worker = await this.#take(options.signal)
+    options.signal?.throwIfAborted()
+    if (options.unqueued) return this.#onWorker(job, input, options)
+    if (this.#running < this.#size) this.#running++
+    else await this.#turn(options.signal)
     try {
-      return await worker.run(job, input, options)
+      return await this.#onWorker(job, input, options)
     } finally {
-      this.#give(worker)
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#running--
     }
   }
 
@@ -98,31 +113,12 @@ class WorkerPool {
     await Promise.all([...this.#all].map((worker) => worker.close()))
   }
 
-  async #take(signal: AbortSignal | undefined): Promise<WorkerClient> {
-    if (this.#busy >= this.#size) {
-      const handed = await this.#wait(signal)
-      if (handed?.isAlive) return handed
-    } else {
-      this.#busy++
-    }
-    const idle = this.#idle.pop()
-    if (idle?.isAlive) return idle
-    try {
-      const started = new WorkerClient(await this.#command())
-      this.#all.add(started)
-      return started
-    } catch (error) {
-      this.#busy--
-      throw error
-    }
-  }
-
-  /** Waits for a slot; the worker that comes with it may have died. */
-  #wait(signal: AbortSignal | undefined): Promise<WorkerClient | undefined> {
+  /** Waits until somebody passes on a turn. */
+  #turn(signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
-      const take = (worker: WorkerClient | undefined) => {
+      const take = () => {
         signal?.removeEventListener('abort', abort)
-        resolve(worker)
+        resolve()
       }
       const abort = () => {
         this.#waiting.splice(this.#waiting.indexOf(take), 1)
@@ -133,15 +129,19 @@ class WorkerPool {
     })
   }
 
-  #give(worker: WorkerClient): void {
-    if (!worker.isAlive) this.#all.delete(worker)
-    const next = this.#waiting.shift()
-    if (next) {
-      next(worker)
-      return
+  async #onWorker(job: string, input: unknown, options: RunJobOptions<never>): Promise<unknown> {
+    const idle = this.#idle.pop()
+    const worker = idle?.isAlive ? idle : new WorkerClient(await this.#command())
+    this.#all.add(worker)
+    try {
+      return await worker.run(job, input, options)
+    } finally {
+      if (worker.isAlive) this.#rest(worker)
+      else this.#all.delete(worker)
     }
-    this.#busy--
-    if (!worker.isAlive) return
+  }
+
+  #rest(worker: WorkerClient): void {
     this.#idle.push(worker)
     clearTimeout(this.#reaper)
     this.#reaper = setTimeout(() => this.#reap(), POOL_IDLE_MS)

@@ -132,5 +132,5 @@ async function contentOf(context: Context, from: string | AsyncIterable<Uint8Arr
 async function* directoryTar(context: Context, directory: string, signal: AbortSignal): AsyncGenerator<Buffer> {
   const host = await context.host()
   const target = ioPath(context, 'tree')
-  yield* drainJob(target, (either) => host.run('tree-tar', { directory, target }, { signal: either }), signal)
+  yield* drainJob(target, (either) => host.run('tree-tar', { directory, target }, { signal: either, unqueued: true }), signal)
 }

@@ -51,7 +51,11 @@ function imageSource(context: Context, { names, configBytes, layers }: ForeignIm
 async function* layerTar(context: Context, { tarSplit, tree }: ForeignLayer): AsyncGenerator<Buffer> {
   const host = await context.host()
   const path = ioPath(context, 'tar')
-  yield* drainJob(path, (signal) => host.run('split-tar', { record: tarSplit, tree, target: path }, { signal }), context.closing)
+  yield* drainJob(
+    path,
+    (signal) => host.run('split-tar', { record: tarSplit, tree, target: path }, { signal, unqueued: true }),
+    context.closing,
+  )
 }
 
 /** The policy is asked about the directory itself, not about a link to it. */

@@ -6,8 +6,8 @@ const ALL_IDS = [{ inside: 0, outside: 0, size: 4294967295 }]
 const FACTS = { inUserNamespace: false, overlayXattrs: 'trusted', makesCgroups: true, uids: ALL_IDS, gids: ALL_IDS } as const
 
 /** A host whose worker is a real process of the sources, with the rights of this one. */
-export function testHost(facts: Partial<HostFacts> = {}): Host {
+export function testHost(facts: Partial<HostFacts> = {}, poolSize?: number): Host {
   const program = fileURLToPath(new URL('../../src/programs/host-worker.ts', import.meta.url))
   const command = { file: process.execPath, args: ['--max-semi-space-size=2', program], env: { PATH: process.env.PATH ?? '' } }
-  return createWorkerHost({ facts: { ...FACTS, ...facts } as HostFacts, command: async () => command })
+  return createWorkerHost({ facts: { ...FACTS, ...facts } as HostFacts, command: async () => command, ...(poolSize && { poolSize }) })
 }

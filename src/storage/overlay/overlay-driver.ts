@@ -144,7 +144,8 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
 
     async writeTar(diffId, { path, compression }, signal) {
       const input = { directory: layerPath(diffId), target: path, diffId, ...(compression && { compression }) }
-      return host.run('layer-tar', input, { signal })
+      // Compressed it goes to a file of its own; as it is, perhaps to a pipe that ends in another job.
+      return host.run('layer-tar', input, { signal, unqueued: compression === undefined })
     },
 
     async diff(from, to, signal) {

@@ -1,7 +1,11 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { drainJob } from '../../../src/host/drain.ts'
+import { openFeed } from '../../../src/host/feed.ts'
 import type { Host } from '../../../src/host/host.ts'
 import { descendants, listProcesses } from '../../../src/host/proc.ts'
 import { mkfifo } from '../../../src/host/sys/libc.ts'
@@ -97,5 +101,56 @@ describe('the host worker', () => {
     await other.run('read-in-root', readHostname)
     await Promise.all([other.close(), other.close()])
     await expect(other.run('read-in-root', readHostname)).rejects.toMatchObject({ code: 'ERR_RUNTIME_CLOSED' })
+  })
+})
+
+describe('on a host with one processor', () => {
+  let host: Host
+  beforeAll(() => {
+    host = testHost({}, 1)
+  })
+  afterAll(() => host.close())
+
+  /** The tar of a directory, written by one job and unpacked by another, with this process between them. */
+  async function throughPipes(signal?: AbortSignal): Promise<number> {
+    const [tree, target] = [directory(), directory()]
+    writeFileSync(join(tree, 'big'), Buffer.alloc(3 << 20, 'x'))
+    const pipe = join(target, 'tar')
+    const feed = openFeed(join(target, 'feed'))
+    const written = drainJob(
+      pipe,
+      (left) => host.run('tree-tar', { directory: tree, target: pipe }, { signal: left, unqueued: true }),
+      signal,
+    )
+    const unpacked = join(target, 'unpacked')
+    const input = { source: { path: feed.path }, blob: undefined, diffId: undefined, directory: unpacked, xattrPrefix: 'trusted' } as const
+    try {
+      await Promise.all([host.run('unpack-layer', input, { signal }), pipeline(Readable.from(written), feed.stream)])
+    } finally {
+      feed.close()
+    }
+    return readFileSync(join(unpacked, 'fs', 'big')).length
+  }
+
+  test('a job that writes what another reads does not wait for its turn', async () => {
+    expect(await throughPipes()).toBe(3 << 20)
+  })
+
+  test('pairs of such jobs get on, however many there are, and the readers take turns', async () => {
+    const lengths = await Promise.all(Array.from({ length: 4 }, () => throughPipes()))
+    expect(lengths).toEqual(lengths.map(() => 3 << 20))
+  })
+
+  test('a turn is passed on when a job fails, and who gave up waiting does not get it', async () => {
+    const controller = new AbortController()
+    const diff = (from: string, signal?: AbortSignal) =>
+      host.run('diff-layers', { from: [from], to: [], xattrPrefix: 'trusted' }, { signal })
+    const failing = diff('/nowhere')
+    const givenUp = diff('/nowhere', controller.signal)
+    const last = throughPipes()
+    controller.abort(new Error('never mind'))
+    await expect(givenUp).rejects.toThrow('never mind')
+    await expect(failing).rejects.toMatchObject({ code: expect.any(String) })
+    expect(await last).toBe(3 << 20)
   })
 })
