@@ -87,6 +87,7 @@ export const ERROR_KINDS = {
   ERR_POLICY_MISSING: 'unavailable',
   ERR_POLICY_INVALID: 'invalid-argument',
   ERR_TRUST_DENIED: 'denied',
+  ERR_SIGNATURE_DESTINATION: 'unsupported',
   // objects
   ERR_IMAGE_NOT_FOUND: 'not-found',
   ERR_IMAGE_AMBIGUOUS: 'invalid-argument',

@@ -9,6 +9,8 @@ import { scopesOf, widerScopes } from './scopes.ts'
 export interface SignatureStorage {
   /** Base URL of the lookaside server: file, http or https. */
   readonly lookaside: string | undefined
+  /** Base URL of the place that signatures are written to, where that is another one. */
+  readonly lookasideStaging?: string | undefined
   /** Whether cosign attachments are looked for in the registry. */
   readonly useSigstoreAttachments: boolean | undefined
 }
@@ -62,8 +64,11 @@ function storageOf(config: SignatureConfig, scopes: readonly string[]): Signatur
   const sections = [...scopes.filter((scope) => scope !== '').map((scope) => config.docker.get(scope)), config.defaultDocker].filter(
     (section) => section !== undefined,
   )
+  // A place for writing counts where it is set together with a lookaside, or more specifically than one.
+  const written = sections.find((section) => section.lookasideStaging !== undefined || section.lookaside !== undefined)
   return {
     lookaside: sections.find((section) => section.lookaside !== undefined)?.lookaside,
+    ...(written?.lookasideStaging !== undefined && { lookasideStaging: written.lookasideStaging }),
     useSigstoreAttachments: sections.find((section) => section.useSigstoreAttachments !== undefined)?.useSigstoreAttachments,
   }
 }
@@ -88,7 +93,7 @@ async function parseYaml(path: string, signal: AbortSignal | undefined): Promise
   }
 }
 
-/** Checks one parsed file. Members for writing signatures are known and ignored; others are left to later versions. */
+/** Checks one parsed file. Members that are not known are left to later versions. */
 function parseSignatureConfig(document: unknown, path: string): SignatureConfig {
   const root = document === null || document === undefined ? {} : mapping(document, path, 'the file')
   const docker = root.docker === undefined || root.docker === null ? {} : mapping(root.docker, path, 'docker')
@@ -106,10 +111,11 @@ function readSection(value: unknown, path: string, where: string): SignatureStor
   const section = mapping(value, path, where)
   // `sigstore` is the name that `lookaside` had before sigstore the project took it.
   const lookaside = text(section.lookaside ?? section.sigstore, path, `${where}: lookaside`)
+  const lookasideStaging = text(section['lookaside-staging'] ?? section['sigstore-staging'], path, `${where}: lookaside-staging`)
   const attachments = section['use-sigstore-attachments'] ?? undefined
   if (attachments !== undefined && typeof attachments !== 'boolean')
     throw invalid(path, `${where}: use-sigstore-attachments must be true or false`)
-  return { lookaside, useSigstoreAttachments: attachments }
+  return { lookaside, ...(lookasideStaging !== undefined && { lookasideStaging }), useSigstoreAttachments: attachments }
 }
 
 function text(value: unknown, path: string, where: string): string | undefined {

@@ -21,7 +21,11 @@ test('sections of all files are merged, and a field that one leaves open is look
   await write('c.yml', 'not: [read')
   const config = await loadSignatureConfig({ directory })
   const storageOf = (name: string) => signatureStorageFor(config, parseReference(name))
-  expect(storageOf('q.test/team/app:1')).toEqual({ lookaside: 'https://sig.test/x', useSigstoreAttachments: true })
+  expect(storageOf('q.test/team/app:1')).toEqual({
+    lookaside: 'https://sig.test/x',
+    lookasideStaging: 'file:///stage',
+    useSigstoreAttachments: true,
+  })
   expect(storageOf('q.test/other:1')).toEqual({ lookaside: 'file:///default', useSigstoreAttachments: true })
   expect(storageOf('r.test/other:1')).toEqual({ lookaside: 'file:///default', useSigstoreAttachments: undefined })
 })
