@@ -43,7 +43,7 @@ export interface TmpfsMountOptions {
   readonly options?: readonly MountFlag[]
 }
 
-/** A volume; without a name it is made for this container and removed with it. @public */
+/** A volume; without a name it is made for this container and removed with it. Refused yet: there are no volumes. @public */
 export interface VolumeMountOptions {
   readonly type: 'volume'
   /** Name of the volume. @defaultValue an anonymous volume */
@@ -62,7 +62,7 @@ export type MountOptions = BindMountOptions | TmpfsMountOptions | VolumeMountOpt
 /** @public */
 export type MountFlag = 'exec' | 'noexec' | 'suid' | 'nosuid' | 'dev' | 'nodev' | 'noatime' | 'relatime' | 'sync' | 'nosymfollow'
 
-/** A namespace of its own, the host's, one at a path, or that of another container (by id). @public */
+/** A namespace of its own, the host's, one at a path, or that of another container (by id; refused yet). @public */
 export type NamespaceMode = 'private' | 'host' | { readonly path: string } | { readonly container: string }
 
 /** `none` is a network namespace with nothing but loopback. @public */
@@ -168,9 +168,9 @@ export interface ProcessOptions {
   readonly user?: string
   /** Supplementary groups beside those of the user, names or ids. @defaultValue [] */
   readonly groups?: readonly (string | number)[]
-  /** Give it a terminal. @defaultValue false */
+  /** Give it a terminal, which goes to the log: nothing can be typed into it yet. @defaultValue false */
   readonly tty?: boolean
-  /** Keep standard input open. @defaultValue false */
+  /** Keep standard input open, with nothing to be read from it yet. Without, it is at its end. @defaultValue false */
   readonly stdin?: boolean
   /** Octal text. @defaultValue '0022' */
   readonly umask?: string
@@ -230,20 +230,20 @@ export interface CreateContainerOptions extends ProcessOptions, IsolationOptions
   readonly readWriteTmpfs?: boolean
   /** @defaultValue [] */
   readonly mounts?: readonly MountOptions[]
-  /** What the image's volumes become. @defaultValue 'anonymous' */
+  /** What the image's volumes become; `'ignore'` leaves their files in the container's own. `'anonymous'` is refused yet. @defaultValue 'ignore' */
   readonly imageVolumes?: 'anonymous' | 'tmpfs' | 'ignore'
   /** Size of /dev/shm; 0 is unlimited. @defaultValue '64m' */
   readonly shmSize?: Size
   /** cgroup (or systemd slice) that the container's cgroup is made in. @defaultValue that of the runtime */
   readonly cgroupParent?: string
-  /** @defaultValue that of the runtime */
+  /** `'json-file'` and `'journald'` are refused yet. @defaultValue that of the runtime */
   readonly logDriver?: 'k8s-file' | 'json-file' | 'journald' | 'none'
   /** Size at which the log is rotated. @defaultValue unlimited */
   readonly logMaxSize?: Size
   /** Remove the container when it ends. @defaultValue false */
   readonly ephemeral?: boolean
-  /** When to start it again: `'on-failure:3'` gives up after three times. @defaultValue 'no' */
+  /** When to start it again: `'on-failure:3'` gives up after three times. All but `'no'` is refused yet. @defaultValue 'no' */
   readonly restart?: 'no' | 'always' | 'unless-stopped' | 'on-failure' | `on-failure:${number}`
-  /** `false` ignores the image's. @defaultValue the image's */
+  /** `false` ignores the image's. A check of your own is refused yet, and that of an image is not run. @defaultValue the image's */
   readonly healthcheck?: HealthcheckOptions | false
 }

@@ -29,7 +29,7 @@ export class Containers {
   /**
    * Creates a container and decides everything about it. Nothing runs, and nothing is made on the host before its start.
    *
-   * @throws ERR_IMAGE_NOT_FOUND, ERR_CONTAINER_EXISTS, ERR_INVALID_ARGUMENT, ERR_IMAGE_CONFIG_INVALID
+   * @throws ERR_IMAGE_NOT_FOUND, ERR_CONTAINER_EXISTS, ERR_INVALID_ARGUMENT, ERR_OPTION_UNSUPPORTED, ERR_IMAGE_CONFIG_INVALID
    */
   create(spec: ContainerSpec & { readonly ephemeral: true }): Promise<EphemeralContainer>
   create(spec: ContainerSpec): Promise<Container>

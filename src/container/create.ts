@@ -8,6 +8,7 @@ import type { ContainerRow, NewContainerRow } from '../state/container-row.ts'
 import { insertContainer, setContainerState } from '../state/container-table.ts'
 import type { LayerReference } from '../storage/storage-driver.ts'
 import { crashPoint } from '../util/crash-point.ts'
+import { refuseUnsupported } from './refuse-unsupported.ts'
 
 /** The image of a new container: what its row and its config need of it. */
 export interface ContainerImage {
@@ -43,7 +44,9 @@ export async function createContainer(
   { image, options, mode = 'monitored' }: CreateContainerInput,
 ): Promise<CreatedContainer> {
   const id = randomBytes(32).toString('hex')
-  const { config, warnings } = resolveContainerConfig({ id, options, image: image.config, defaults: context.defaults })
+  const { config, warnings: fromConfig } = resolveContainerConfig({ id, options, image: image.config, defaults: context.defaults })
+  refuseUnsupported(config, typeof options.healthcheck === 'object')
+  const warnings = [...fromConfig, ...(config.lifecycle.healthcheck === null ? [] : ["the image's health check is not run"])]
   const { command } = await context.ociRuntime()
   const stored: StoredContainer = {
     config,

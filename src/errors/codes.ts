@@ -25,6 +25,7 @@ export type PodlibErrorKind =
 export const ERROR_KINDS = {
   // the library itself
   ERR_INVALID_ARGUMENT: 'invalid-argument',
+  ERR_OPTION_UNSUPPORTED: 'unsupported',
   ERR_UNSUPPORTED_PLATFORM: 'unsupported',
   ERR_UNSUPPORTED_NODE: 'unsupported',
   ERR_RUNTIME_CLOSED: 'invalid-state',
