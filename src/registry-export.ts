@@ -1,11 +1,16 @@
-// `podlib/registry`: reading from registries, without a runtime, a store or root.
+// `podlib/registry`: reading from registries and pushing to them, without a runtime, a store or root.
 export { ERROR_KINDS, type PodlibErrorCode, type PodlibErrorKind } from './errors/codes.ts'
 export { type ErrorDetails, type FailedProgram, isPodlibError, PodlibError, type PodlibErrorOptions } from './errors/errors.ts'
 export type { BlobRetry } from './registry/blob.ts'
 export type {
   BlobBytesOptions,
   BlobOptions,
+  BlobPush,
   FetchUrlOptions,
+  PushBlobOptions,
+  PushContent,
+  PushedManifest,
+  PushOptions,
   Referrer,
   ReferrersOptions,
   RegistryClient,

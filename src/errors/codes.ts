@@ -83,6 +83,7 @@ export const ERROR_KINDS = {
   ERR_CREDENTIALS: 'denied',
   ERR_MANIFEST_NOT_FOUND: 'not-found',
   ERR_BLOB_NOT_FOUND: 'not-found',
+  ERR_REPOSITORY_NOT_FOUND: 'not-found',
   ERR_SHORT_NAME: 'invalid-argument',
   // trust
   ERR_POLICY_MISSING: 'unavailable',

@@ -9,6 +9,8 @@ import type { Credential, Endpoint } from './types.ts'
 /** Who asks for what: the key of everything that {@link Authorizer} remembers. */
 export interface AuthRequest {
   readonly endpoint: Endpoint
+  /** What a token has to allow, scopes separated by spaces; the reading of the endpoint's repository if absent. */
+  readonly scope?: string | undefined
   /** Found when first needed, not before: a public pull then starts no credential helper. */
   readonly credential: () => Promise<Credential | undefined>
   readonly signal?: AbortSignal | undefined
@@ -97,7 +99,7 @@ export function createAuthorizer({ http, retry, now = Date.now }: AuthorizerOpti
       const challenge = challenges.get(hostKey(request.endpoint))
       if (!challenge) return { header: undefined, triedScopes: [] }
       if (challenge.scheme === 'basic') return { header: basic(await request.credential()), triedScopes: [] }
-      const scope = widened.get(repositoryKey(request.endpoint)) ?? pullScope(request.endpoint)
+      const scope = widened.get(scopeKey(request)) ?? ownScope(request)
       // For what is not below a repository the registry has yet to say which it takes.
       if (scope === '') return { header: undefined, triedScopes: [] }
       try {
@@ -119,9 +121,9 @@ export function createAuthorizer({ http, retry, now = Date.now }: AuthorizerOpti
         const header = basic(await request.credential())
         return header === undefined || header === previous.header ? undefined : { header, triedScopes: [] }
       }
-      const scope = nextScope(request.endpoint, challenge, previous)
+      const scope = nextScope(request, challenge, previous)
       if (scope === undefined) return undefined
-      if (scope !== pullScope(request.endpoint)) widened.set(repositoryKey(request.endpoint), scope)
+      if (scope !== ownScope(request)) widened.set(scopeKey(request), scope)
       const { value } = await token(request, challenge, scope)
       return { header: `Bearer ${value}`, triedScopes: [...previous.triedScopes, scope] }
     },
@@ -130,19 +132,19 @@ export function createAuthorizer({ http, retry, now = Date.now }: AuthorizerOpti
   }
 }
 
-// The least that a pull needs first; what the registry asks for when that was not enough.
-function nextScope(endpoint: Endpoint, challenge: Challenge, { triedScopes }: AuthAttempt): string | undefined {
+// The least that the request needs first; what the registry asks for when that was not enough.
+function nextScope(request: AuthRequest, challenge: Challenge, { triedScopes }: AuthAttempt): string | undefined {
   const wanted = challenge.parameters.get('scope')
   // Nothing of podlib's own is known about what is not below a repository: the registry says what it takes.
-  if (endpoint.repository === '') return triedScopes.length === 0 ? (wanted ?? '') : undefined
+  if (request.endpoint.repository === '') return triedScopes.length === 0 ? (wanted ?? '') : undefined
   const insufficient = challenge.parameters.get('error') === 'insufficient_scope'
-  const own = pullScope(endpoint)
+  const own = ownScope(request)
   const order = insufficient && wanted ? [wanted, own] : [own, ...(wanted ? [wanted] : [])]
   return order.find((scope) => !triedScopes.includes(scope))
 }
 
-function pullScope({ repository }: Endpoint): string {
-  return repository === '' ? '' : `repository:${repository}:pull`
+function ownScope({ endpoint: { repository }, scope }: AuthRequest): string {
+  return repository === '' ? '' : (scope ?? `repository:${repository}:pull`)
 }
 
 function basic(credential: Credential | undefined): string | undefined {
@@ -154,8 +156,8 @@ function hostKey({ registry, insecure }: Endpoint): string {
   return `${insecure} ${registry}`
 }
 
-function repositoryKey(endpoint: Endpoint): string {
-  return `${hostKey(endpoint)}/${endpoint.repository}`
+function scopeKey(request: AuthRequest): string {
+  return `${hostKey(request.endpoint)}/${request.endpoint.repository} ${ownScope(request)}`
 }
 
 // Different repositories of one host may have different identities, so the identity is part of the key;

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream'
-import type { Descriptor } from '../spec/descriptor.ts'
+import type { Descriptor, RawManifest } from '../spec/descriptor.ts'
 import type { Digest } from '../spec/digest.ts'
 import type { BlobRetry } from './blob.ts'
 import type { RegistryTimeouts } from './http.ts'
@@ -54,9 +54,9 @@ export interface Referrer {
 }
 
 /**
- * Reads from registries. Connections, tokens and what is known of hosts are shared by all calls, so there
- * is one client per program. Every method tries mirrors in their order and the registry last, and repeats
- * what is worth repeating.
+ * Reads from registries, and writes to them. Connections, tokens and what is known of hosts are shared by all
+ * calls, so there is one client per program. What reads tries mirrors in their order and the registry last;
+ * what writes goes to the registry itself, never to a mirror. Both repeat what is worth repeating.
  *
  * @public
  */
@@ -76,6 +76,28 @@ export interface RegistryClient {
   blobSize(target: RegistryTarget, digest: Digest, options?: RegistryRequestOptions): Promise<number>
   /** A small blob in memory, proven by its digest. */
   blobBytes(target: RegistryTarget, descriptor: Descriptor, options?: BlobBytesOptions): Promise<Buffer>
+  /** Whether the registry itself has a blob, whatever its mirrors have. Nothing is uploaded. */
+  hasBlob(target: RepositoryName, digest: Digest, options?: PushOptions): Promise<boolean>
+  /**
+   * Brings a blob into a repository: not at all when it is there, by a mount from another repository of the
+   * registry where one has it, else by an upload. The bytes are streamed and proven against digest and size on
+   * the way; the registry never gets the last of them if they are others. A connection that breaks is resumed
+   * where the registry keeps what it got, else the upload starts again.
+   *
+   * When it fails or is aborted the upload is cancelled, as far as the registry can be reached, and the repository is as it was.
+   *
+   * @throws ERR_DIGEST_MISMATCH, ERR_SIZE_MISMATCH, ERR_REGISTRY_DENIED, ERR_REPOSITORY_NOT_FOUND, ERR_REGISTRY_*; what `open` throws
+   */
+  pushBlob(target: RepositoryName, content: PushContent, options?: PushBlobOptions): Promise<BlobPush>
+  /**
+   * Puts a manifest under the tag of the target, or under its own digest where the target only has that. What it
+   * names has to be there before. When the manifest has a subject and the registry keeps no list of referrers
+   * by itself, the list behind the referrers tag is extended; pushes of other programs at the same moment can get lost from it.
+   *
+   * @throws ERR_DIGEST_MISMATCH when digest and bytes do not belong together or the registry took other bytes,
+   * ERR_MANIFEST_INVALID and ERR_BLOB_NOT_FOUND when the registry refuses it, ERR_REGISTRY_*
+   */
+  pushManifest(target: RegistryTarget, raw: RawManifest, options?: PushOptions): Promise<PushedManifest>
   /** The tags of a repository, as the registry orders them. */
   tags(name: RepositoryName, options?: RegistryRequestOptions): AsyncIterable<string>
   /** Manifests whose subject is `digest`, each fetched and proven to say so. */
@@ -126,4 +148,37 @@ export interface FetchUrlOptions {
 /** @public */
 export interface ReferrersOptions extends RegistryRequestOptions {
   readonly artifactType?: string
+}
+
+/** What a push may be told; it goes to the registry itself, so there is no endpoint to choose. @public */
+export type PushOptions = Omit<RegistryRequestOptions, 'endpoint'>
+
+/** A blob to be pushed. @public */
+export interface PushContent {
+  readonly digest: Digest
+  /** Bytes. */
+  readonly size: number
+  /** Gives the bytes from the first one on. Called again when an upload has to be repeated or resumed. */
+  open(): AsyncIterable<Buffer>
+}
+
+/** @public */
+export interface PushBlobOptions extends PushOptions {
+  /** Repositories of the same registry that may have the blob, the likeliest first; three at most are asked. */
+  readonly mountFrom?: readonly string[] | undefined
+  /** Called with the bytes of the blob that were sent so far. The number falls when some have to be sent again. */
+  readonly onProgress?: ((bytes: number) => void) | undefined
+  /** Called before an upload goes on; `offset` is what the registry has kept, 0 when it starts again. */
+  readonly onRetry?: ((retry: BlobRetry) => void) | undefined
+}
+
+/** How a blob came to be in a repository. @public */
+export type BlobPush = 'present' | 'mounted' | 'uploaded'
+
+/** @public */
+export interface PushedManifest {
+  /** Of the bytes that were pushed. */
+  readonly digest: Digest
+  /** The registry itself lists the manifest among the referrers of its subject. False too when it has no subject. */
+  readonly subjectHandled: boolean
 }

@@ -1,7 +1,7 @@
 import { PodlibError } from '../errors/errors.ts'
 import { isShortName, parseReference } from '../spec/reference.ts'
 import type { MirrorConf, RegistriesConf, RegistryConf } from './registries-conf.ts'
-import type { Endpoint, RegistryTarget } from './types.ts'
+import type { Endpoint, RegistryTarget, RepositoryName } from './types.ts'
 
 /**
  * Where a reference is fetched from, in order: its mirrors, then the registry itself. The reference stays
@@ -21,6 +21,30 @@ export function endpointsFor(conf: RegistriesConf, reference: RegistryTarget): E
     ...mirrors.map(({ location, insecure }) => endpoint({ location, rest, insecure, mirror: true })),
     endpoint({ location: registry.location ?? name.slice(0, length), rest, insecure: registry.insecure, mirror: false }),
   ]
+}
+
+/** Asking for more would make a token that reads half of the registry. */
+const MAX_MOUNTS = 3
+
+export interface MountTarget {
+  readonly conf: RegistriesConf
+  readonly name: RepositoryName
+  /** Where the push goes. */
+  readonly endpoint: Endpoint
+}
+
+/**
+ * The repositories that a blob may be mounted from, as the registry calls them. Those that are elsewhere by
+ * registries.conf, or blocked, are left out.
+ */
+export function mountPlaces({ conf, name, endpoint: to }: MountTarget, repositories: readonly string[]): string[] {
+  const places = repositories.map((repository) => {
+    const { registry, repository: checked } = parseReference(`${name.registry}/${repository}`)
+    const from = { registry, repository: checked }
+    return findRegistry(conf, from)?.registry.blocked ? undefined : endpointsFor(conf, from).at(-1)
+  })
+  const here = places.flatMap((place) => (place?.registry === to.registry && place.repository !== to.repository ? [place.repository] : []))
+  return [...new Set(here)].slice(0, MAX_MOUNTS)
 }
 
 /**

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import type { SecureContext } from 'node:tls'
 import type { Dispatcher } from 'undici'
 import { errorCode, errorMessage, isPodlibError, PodlibError } from '../errors/errors.ts'
@@ -14,12 +15,22 @@ export interface RegistryTimeouts {
   readonly stallMs: number
 }
 
+export type HttpMethod = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+export type HttpBody = string | Buffer | StreamedBody
+
+/** A body that is streamed. It is opened anew for every request that it is sent with. */
+export interface StreamedBody {
+  /** Bytes, exactly. */
+  readonly size: number
+  open(): AsyncIterable<Buffer>
+}
+
 /** One HTTP exchange; no redirect is followed, no body decoded. */
 export interface HttpRequest {
   readonly url: URL
-  readonly method: 'GET' | 'HEAD' | 'POST'
+  readonly method: HttpMethod
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: string
+  readonly body?: HttpBody
   /** Accept any certificate. */
   readonly insecure: boolean
   readonly signal?: AbortSignal | undefined
@@ -67,21 +78,27 @@ export function createHttp(options: HttpOptions): Http {
     async send(request) {
       if (closed) throw new PodlibError('ERR_RUNTIME_CLOSED', 'the registry client is closed')
       request.signal?.throwIfAborted()
-      const { url, method, body, signal } = request
+      const { url, method, signal } = request
+      let upload: Readable | undefined
       try {
         const dispatcher = await dispatcherFor(request)
+        const { body, headers, upload: opened } = outgoing(request, options.timeouts)
+        upload = opened
         const answer = await dispatcher.request({
           origin: url.origin,
           path: url.pathname + url.search,
           method,
-          headers: { 'accept-encoding': 'identity', 'user-agent': options.userAgent, ...request.headers },
-          ...(body !== undefined && { body }),
+          headers: { 'accept-encoding': 'identity', 'user-agent': options.userAgent, ...request.headers, ...headers },
+          ...body,
           ...(signal && { signal }),
         })
         // An abort after the last byte, or a body that nobody reads on, must not become an uncaught error.
         answer.body.on('error', () => {})
+        // An answer may come before all is sent; what is left is not read on.
+        answer.body.once('close', () => opened?.destroy())
         return { status: answer.statusCode, headers: answer.headers, body: answer.body, url }
       } catch (error) {
+        upload?.destroy()
         if (signal?.aborted) throw signal.reason
         throw connectionError(error, url)
       }
@@ -92,6 +109,36 @@ export function createHttp(options: HttpOptions): Http {
       dispatchers.clear()
       await Promise.allSettled(open.map(async (dispatcher) => (await dispatcher).destroy()))
     },
+  }
+}
+
+/** A registry that puts what it got into its own storage answers late. */
+const UPLOAD_PATIENCE = 5
+
+interface Outgoing {
+  readonly upload?: Readable
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Partial<Pick<Dispatcher.RequestOptions, 'body' | 'headersTimeout'>>
+}
+
+function outgoing({ body }: HttpRequest, { headersMs }: RegistryTimeouts): Outgoing {
+  if (body === undefined) return { headers: {}, body: {} }
+  if (typeof body === 'string' || Buffer.isBuffer(body)) return { headers: {}, body: { body } }
+  const stalled = () => upload.destroy(Object.assign(new Error(`nothing could be sent for ${headersMs} ms`), { code: 'ETIMEDOUT' }))
+  const upload: Readable = Readable.from(watched(body.open(), { stalled, ms: headersMs }), { objectMode: false })
+  const length = { 'content-length': String(body.size) }
+  return { upload, headers: length, body: { body: upload, headersTimeout: UPLOAD_PATIENCE * headersMs } }
+}
+
+/** Tells when the reader asks for no more for too long. */
+async function* watched(chunks: AsyncIterable<Buffer>, { stalled, ms }: { stalled: () => void; ms: number }): AsyncGenerator<Buffer> {
+  for await (const chunk of chunks) {
+    const timer = setTimeout(stalled, ms)
+    try {
+      yield chunk
+    } finally {
+      clearTimeout(timer)
+    }
   }
 }
 

@@ -97,7 +97,7 @@ export async function* listReferrers(
 }
 
 /** The tag that stands for the referrers of a digest where there is no API. */
-function fallbackTag(digest: Digest): string {
+export function fallbackTag(digest: Digest): string {
   return `${digestAlgorithm(digest).slice(0, 32)}-${digestHex(digest).slice(0, 64)}`
 }
 

@@ -1,8 +1,7 @@
 import type { Readable } from 'node:stream'
 import { PodlibError } from '../errors/errors.ts'
-import type { Descriptor } from '../spec/descriptor.ts'
+import type { Descriptor, RawManifest } from '../spec/descriptor.ts'
 import { assertDigest, type Digest, parseDigest } from '../spec/digest.ts'
-import { parseManifest } from '../spec/manifest.ts'
 import { parseReference } from '../spec/reference.ts'
 import { fetchSmallFile } from './anonymous.ts'
 import { type Authorizer, checkCredential, createAuthorizer } from './auth.ts'
@@ -10,20 +9,29 @@ import { type BlobSource, downloadBlob } from './blob.ts'
 import type {
   BlobBytesOptions,
   BlobOptions,
+  BlobPush,
   FetchUrlOptions,
+  PushBlobOptions,
+  PushContent,
+  PushedManifest,
+  PushOptions,
   Referrer,
   ReferrersOptions,
   RegistryClient,
   RegistryClientOptions,
   RegistryRequestOptions,
 } from './client-interface.ts'
-import { endpointsFor, registryEndpoint } from './endpoints.ts'
+import { type CredentialMemory, createCredentialMemory } from './credential-memory.ts'
+import { endpointsFor, mountPlaces, registryEndpoint } from './endpoints.ts'
 import { firstEndpoint, isSameEndpoint, policyFor, preferEndpoint } from './failover.ts'
 import { explainForeign, foreignSources } from './foreign.ts'
 import { createHttp, type Http, type RegistryTimeouts } from './http.ts'
 import { type ListingOptions, listReferrers, listRepositories, listTags } from './listings.ts'
 import { getManifest, headBlob, headManifest, MAX_DOCUMENT_BYTES, manifestSelector } from './manifests.ts'
 import { proveCredential } from './prove-credential.ts'
+import { hasBlob, pushBlob } from './push-blob.ts'
+import { type ManifestPlace, pushManifest } from './push-manifest.ts'
+import { subjectOf } from './push-referrers.ts'
 import { EMPTY_REGISTRIES_CONF } from './registries-conf.ts'
 import { DEFAULT_RETRY, type RetryPolicy, withRetry } from './retry.ts'
 import { type FoundRepository, HUB_INDEX, type RepositoryQuery, searchRegistry } from './search.ts'
@@ -34,7 +42,6 @@ export type { RegistryClient, RegistryClientOptions } from './client-interface.t
 
 const DEFAULT_TIMEOUTS: RegistryTimeouts = { connectMs: 15_000, headersMs: 60_000, stallMs: 30_000 }
 const DEFAULT_MAX_PAGES = 1000
-const CREDENTIAL_LIFETIME_MS = 5 * 60_000
 
 /** @throws ERR_INVALID_ARGUMENT for options that are none */
 export function createRegistryClient(options: RegistryClientOptions = {}): RegistryClient {
@@ -58,11 +65,12 @@ class Client implements RegistryClient {
   readonly #options: RegistryClientOptions
   readonly #parts: ClientParts
   readonly #memory: SessionMemory = { schemes: new Map(), warned: new Set() }
-  readonly #credentials = new Map<string, { readonly found: Promise<Credential | undefined>; readonly until: number }>()
+  readonly #credentials: CredentialMemory
 
   constructor(options: RegistryClientOptions, parts: ClientParts) {
     this.#options = options
     this.#parts = parts
+    this.#credentials = createCredentialMemory(options.credentials)
   }
 
   endpoints(target: RegistryTarget): readonly Endpoint[] {
@@ -116,6 +124,22 @@ class Client implements RegistryClient {
     })
   }
 
+  async hasBlob(name: RepositoryName, digest: Digest, options: PushOptions = {}): Promise<boolean> {
+    return hasBlob({ ...this.#pushPlace(name, options), digest: parseDigest(digest) }, this.#parts.policy)
+  }
+
+  async pushBlob(name: RepositoryName, content: PushContent, options: PushBlobOptions = {}): Promise<BlobPush> {
+    const { mountFrom = [], onProgress, onRetry } = options
+    const place = this.#pushPlace(name, options)
+    const conf = this.#options.registries ?? EMPTY_REGISTRIES_CONF
+    const mounts = mountPlaces({ conf, name, endpoint: place.endpoint }, mountFrom)
+    return pushBlob({ ...place, content, digest: parseDigest(content.digest), mounts, onProgress, onRetry })
+  }
+
+  async pushManifest(target: RegistryTarget, raw: RawManifest, options: PushOptions = {}): Promise<PushedManifest> {
+    return pushManifest(this.#pushPlace(target, options), target, raw)
+  }
+
   async *tags(name: RepositoryName, options: RegistryRequestOptions = {}): AsyncGenerator<string> {
     // Mirrors often have a part of the tags only: the registry itself is asked.
     const endpoint = this.#endpoints(name, options).at(-1)
@@ -143,7 +167,7 @@ class Client implements RegistryClient {
   }
 
   forgetCredentials(): void {
-    this.#credentials.clear()
+    this.#credentials.forget()
     this.#parts.authorizer.forget()
   }
 
@@ -162,7 +186,7 @@ class Client implements RegistryClient {
     })
     for (const { descriptor, endpoint } of descriptors) {
       const manifest = await this.manifest({ ...name, digest: descriptor.digest }, { ...options, endpoint })
-      if (subjectOf(manifest) === subject) yield { descriptor, manifest }
+      if (subjectOf(manifest)?.digest === subject) yield { descriptor, manifest }
     }
   }
 
@@ -191,6 +215,13 @@ class Client implements RegistryClient {
     // Names go into URLs: the grammar is checked here, whoever the caller is.
     const { registry, repository } = parseReference(`${target.registry}/${target.repository}`)
     return preferEndpoint(endpointsFor(this.#options.registries ?? EMPTY_REGISTRIES_CONF, { ...target, registry, repository }), endpoint)
+  }
+
+  // Never a mirror: those copy from the registry, if they take anything at all.
+  #pushPlace(target: RegistryTarget, options: PushOptions): ManifestPlace {
+    const endpoint = this.#endpoints(target, {}).at(-1)
+    if (!endpoint) throw new PodlibError('ERR_INTERNAL', `nothing to push ${target.registry}/${target.repository} to`)
+    return { endpoint, session: this.#sessionFor(target, options), policy: this.#parts.policy, signal: options.signal }
   }
 
   #host(registry: string): Endpoint {
@@ -232,7 +263,7 @@ class Client implements RegistryClient {
   #sessionFor(target: RepositoryName, { credential: explicit }: RegistryRequestOptions): Session {
     if (explicit) checkCredential(explicit)
     return this.#session(async (endpoint, signal) =>
-      explicit && endpoint.registry === target.registry ? explicit : this.#credential(endpoint, signal),
+      explicit && endpoint.registry === target.registry ? explicit : this.#credentials.find(endpoint, signal),
     )
   }
 
@@ -242,28 +273,12 @@ class Client implements RegistryClient {
       authorizer: this.#parts.authorizer,
       memory: this.#memory,
       onWarning: this.#options.onWarning,
-      onRefused: (endpoint) => this.#credentials.delete(`${endpoint.registry}/${endpoint.repository}`),
+      onRefused: (endpoint) => this.#credentials.forget(endpoint),
       credential,
     })
-  }
-
-  // Remembered for a while, because finding one may start a helper program.
-  #credential({ registry, repository }: Endpoint, signal: AbortSignal | undefined): Promise<Credential | undefined> {
-    const key = `${registry}/${repository}`
-    const known = this.#credentials.get(key)
-    if (known && known.until > Date.now()) return known.found
-    const found = this.#options.credentials?.({ registry, repository }, signal) ?? Promise.resolve(undefined)
-    this.#credentials.set(key, { found, until: Date.now() + CREDENTIAL_LIFETIME_MS })
-    found.catch(() => this.#credentials.delete(key))
-    return found
   }
 }
 
 function request(target: RegistryTarget, { signal }: RegistryRequestOptions): { selector: string; signal: AbortSignal | undefined } {
   return { selector: manifestSelector(target), signal }
-}
-
-function subjectOf(manifest: FetchedManifest): Digest | undefined {
-  const parsed = parseManifest(manifest)
-  return (parsed.kind === 'image' ? parsed.manifest : parsed.index).subject?.digest
 }

@@ -5,9 +5,10 @@ import { header, readBody } from './body.ts'
 import type { HttpResponse } from './http.ts'
 import { parseRetryAfter } from './retry.ts'
 import type { Endpoint } from './types.ts'
+import { pushVerdict } from './upload-errors.ts'
 
 /** What a request was for; decides what a 404 means. */
-export type Wanted = 'manifest' | 'blob' | 'tags' | 'referrers' | 'token' | 'file' | 'catalog' | 'version'
+export type Wanted = 'manifest' | 'blob' | 'tags' | 'referrers' | 'token' | 'file' | 'catalog' | 'version' | 'upload' | 'push'
 
 /** What was asked of whom, for the error message. */
 export interface RequestContext {
@@ -77,6 +78,11 @@ function classify(response: HttpResponse, context: RequestContext, reported: rea
   }
   if (redirected && (status === 401 || status === 403)) {
     return { code: 'ERR_REGISTRY_DENIED', advice: 'the storage that the registry redirected to refused its own link' }
+  }
+  if (context.wanted === 'upload' || context.wanted === 'push') {
+    const insufficient = header(response, 'www-authenticate')?.includes('insufficient_scope') === true
+    const verdict = pushVerdict(context.wanted, { status, codes: reported.map(({ code }) => code), insufficient })
+    if (verdict) return verdict
   }
   if (isNotFound(status, reported)) return notFound(context)
   if (status === 401) return { code: 'ERR_REGISTRY_UNAUTHORIZED', advice: 'log in to the registry or pass credentials' }

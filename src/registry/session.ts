@@ -2,7 +2,7 @@ import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import { type AuthAttempt, type Authorizer, type AuthRequest, isUsable } from './auth.ts'
 import { drain, header } from './body.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
-import type { Http, HttpResponse } from './http.ts'
+import type { Http, HttpBody, HttpMethod, HttpResponse } from './http.ts'
 import { plainText, type RequestContext, responseError } from './registry-errors.ts'
 import { isRetryableSystemCode } from './retry.ts'
 import { type Credential, type Endpoint, type RegistryWarning, wireHost } from './types.ts'
@@ -10,10 +10,13 @@ import { type Credential, type Endpoint, type RegistryWarning, wireHost } from '
 /** One request to a registry, before authentication and redirects. */
 export interface SessionRequest {
   readonly context: RequestContext
-  /** Path and query below the registry's origin. */
-  readonly path: string
-  readonly method?: 'GET' | 'HEAD'
+  /** Path and query below the registry's origin; or where the registry said that an upload goes, which may be another origin. */
+  readonly path: string | URL
+  readonly method?: HttpMethod
   readonly headers?: Readonly<Record<string, string>>
+  readonly body?: HttpBody | undefined
+  /** What a token has to allow; the reading of the repository if absent. */
+  readonly scope?: string | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -93,7 +96,7 @@ export function createSession(options: SessionOptions): Session {
       credential ??= options.credential(endpoint, signal)
       return credential
     }
-    const auth: AuthRequest = { endpoint, signal, credential: lookUp }
+    const auth: AuthRequest = { endpoint, scope: request.scope, signal, credential: lookUp }
     let attempt: AuthAttempt = await authorizer.begin(auth)
     for (let challenged = 1; ; challenged++) {
       const landing = await send(request, attempt.header)
@@ -155,23 +158,30 @@ function mayBePlainHttp(error: unknown, host: string): boolean {
  */
 async function follow(
   http: Http,
-  { context, path, method = 'GET', headers = {}, signal }: SessionRequest,
+  { context, path, method = 'GET', headers = {}, body, signal }: SessionRequest,
   { scheme, authorization }: { scheme: string; authorization: string | undefined },
 ): Promise<Landing> {
   const { endpoint, what } = context
-  const start = new URL(`${scheme}//${wireHost(endpoint.registry)}${path}`)
-  let sent: Record<string, string> = { ...headers, ...(authorization !== undefined && { authorization }) }
-  let url = start
+  const origin = `${scheme}//${wireHost(endpoint.registry)}`
+  const home = new URL(origin)
+  let url = typeof path === 'string' ? new URL(`${origin}${path}`) : path
+  const shown = authorization !== undefined && url.origin === home.origin
+  let sent: Record<string, string> = { ...headers, ...(shown && { authorization }) }
+  const isRead = method === 'GET' || method === 'HEAD'
   for (let hops = 0; ; hops++) {
     // A registry trusted without certificates is so by name; where it redirects to is another matter.
-    const insecure = endpoint.insecure && url.hostname === start.hostname
-    const response = await http.send({ url, method, headers: sent, insecure, signal })
+    const insecure = endpoint.insecure && url.hostname === home.hostname
+    const response = await http.send({ url, method, headers: sent, insecure, signal, ...(body !== undefined && { body }) })
     const location = header(response, 'location')
-    if (!REDIRECTS.has(response.status) || location === undefined) return { response, elsewhere: url.origin !== start.origin }
+    if (!REDIRECTS.has(response.status) || location === undefined) return { response, elsewhere: url.origin !== home.origin }
     await drain(response)
-    const next = redirectTarget(location, url)
+    // The other kinds of redirects turn whatever was sent into a GET.
+    const keepsMethod = isRead || response.status === 307 || response.status === 308
+    const next = keepsMethod ? redirectTarget(location, url) : undefined
     if (hops >= MAX_REDIRECTS || next === undefined) {
-      const why = next ? `more than ${MAX_REDIRECTS} redirects` : 'a redirect to no URL, or from https to http'
+      const why = next
+        ? `more than ${MAX_REDIRECTS} redirects`
+        : 'a redirect to no URL, from https to http, or of a kind that is no answer to it'
       throw new PodlibError('ERR_REGISTRY_PROTOCOL', `${endpoint.registry} answered the request for the ${what} with ${why}`, {
         details: { registry: endpoint.registry, repository: endpoint.repository, host: url.host },
       })
@@ -181,7 +191,8 @@ async function follow(
   }
 }
 
-function redirectTarget(location: string, from: URL): URL | undefined {
+/** Where a `Location` leads to: never from https to http, and never with credentials in it. */
+export function redirectTarget(location: string, from: URL): URL | undefined {
   if (!URL.canParse(location, from.href)) return undefined
   const url = new URL(location, from)
   if (url.protocol !== 'https:' && !(url.protocol === 'http:' && from.protocol === 'http:')) return undefined
