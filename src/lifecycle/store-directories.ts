@@ -1,4 +1,5 @@
-import { existsSync, mkdirSync, rmdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { errorCode, isPodlibError, PodlibError } from '../errors/errors.ts'
 import { endSharedHost } from '../host/open-host.ts'
 import { makePrivateDirectory } from '../host/private-directory.ts'
@@ -13,6 +14,7 @@ import { expectsProcess } from './reconcile.ts'
 export function makeStoreDirectories(paths: StorePaths, uid: number): void {
   try {
     mkdirSync(paths.root, { recursive: true, mode: 0o700 })
+    refuseLinks(paths.root)
     makePrivateDirectory(paths.runRoot, uid)
     mkdirSync(paths.locks, { recursive: true, mode: 0o700 })
   } catch (error) {
@@ -31,6 +33,18 @@ export function makeStoreDirectories(paths: StorePaths, uid: number): void {
       },
     )
   }
+}
+
+/** What is swept would be swept at the other end of a link: somebody's files, of which podlib knows nothing. */
+function refuseLinks(root: string): void {
+  const link = readdirSync(root, { withFileTypes: true }).find((entry) => entry.isSymbolicLink())
+  if (link === undefined) return
+  const path = join(root, link.name)
+  throw new PodlibError(
+    'ERR_STORE_UNREADABLE',
+    `cannot open the store at ${root}: ${path} is a symbolic link; to have a part of a store elsewhere use a bind mount`,
+    { details: { root, path } },
+  )
 }
 
 /** To be called after everything else was closed, with the owner lock given back: takes along what nobody else needs. */
