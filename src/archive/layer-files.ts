@@ -44,6 +44,10 @@ export function readImpliedDirectories(directory: string): Buffer[] {
     .map((path) => Buffer.from(path, 'latin1'))
 }
 
+export function hasImpliedRoot(directory: string): boolean {
+  return existsSync(`${directory}/${IMPLIED_ROOT}`)
+}
+
 /** Whether {@link readImpliedDirectories} would find any. */
 export function hasImpliedDirectories(directory: string): boolean {
   return existsSync(`${directory}/${LAYER_IMPLIED}`)

@@ -1,8 +1,21 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from '@jest/globals'
+import { lgetxattr } from '../../src/host/sys/libc.ts'
 import { type Digest, digestOf } from '../../src/spec/digest.ts'
 import type { StagedLayer, StorageDriver } from '../../src/storage/storage-driver.ts'
 import { tar } from '../helpers/tar-builder.ts'
@@ -99,6 +112,26 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
     await driver.removeLayer(shared as Digest)
     expect(before - everythingUnder(work).length).toBeGreaterThan(stacks.length)
     expect(everythingUnder(work).filter((path) => path.includes(shared?.slice(7) as string))).toEqual([])
+  })
+
+  test('shows the root as the uppermost layer that has an entry for it, until the container changes it', async () => {
+    const { driver, work } = await bench()
+    const root = (mode: number, value: string) =>
+      tar({ name: './', type: '5', mode, uid: 7, gid: 8, mtime: 1_500_000_000, pax: [['SCHILY.xattr.user.mark', value]] }, { name: value })
+    const stack = await publishAll(driver, work, [root(0o700, 'low'), root(0o1777, 'high'), tar({ name: 'x' })])
+    await driver.seal(stack, { written: false })
+    const look = (path: string) => {
+      const { mode, uid, gid, mtimeMs } = statSync(path)
+      return [(mode & 0o7777).toString(8), uid, gid, mtimeMs, lgetxattr(path, 'user.mark')?.toString()]
+    }
+    const { path } = await driver.mount({ containerId: ID, layers: stack, volatile: false })
+    expect(look(path)).toEqual(['1777', 7, 8, 1_500_000_000_000, 'high'])
+    chmodSync(path, 0o711)
+    chownSync(path, 1, 1)
+    await driver.unmount(ID)
+    await driver.mount({ containerId: ID, layers: stack, volatile: false })
+    expect(look(path).slice(0, 3)).toEqual(['711', 1, 1])
+    await driver.removeContainer(ID)
   })
 
   test('discards, unmounts and removes as often as asked', async () => {

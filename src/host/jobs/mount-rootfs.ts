@@ -1,6 +1,7 @@
-import { chownSync, mkdirSync } from 'node:fs'
+import { chownSync, existsSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { errorCode, errorMessage, PodlibError } from '../../errors/errors.ts'
+import { adoptAttributes } from '../adopt-attributes.ts'
 import { hastenCgroups } from '../cgroup-haste.ts'
 import { type IdMaps, mappedRoot, withMappedDirectories } from '../mapped-directories.ts'
 import {
@@ -40,15 +41,25 @@ export async function mountRootfs(input: MountRootfsInput): Promise<void> {
   if (writable) hastenCgroups()
   const own = dirname(target)
   mkdirSync(own, { recursive: true, mode: 0o700 })
-  for (const directory of [target, writable?.upper, writable?.work]) {
-    if (directory !== undefined) mkdirSync(directory, { recursive: true, mode: 0o755 })
-  }
-  if (ids === undefined) return mountOverlay(input)
+  mkdirSync(target, { recursive: true, mode: 0o755 })
+  if (ids === undefined) return mountOver(lowers, input)
   const { uid, gid } = mappedRoot(ids)
-  for (const directory of [own, writable?.upper]) if (directory !== undefined) chownSync(directory, uid, gid)
-  await withMappedDirectories({ directories: lowers, directory: join(own, 'mapped'), ids }, (mapped) =>
-    mountOverlay({ ...input, lowers: mapped }),
-  )
+  chownSync(own, uid, gid)
+  await withMappedDirectories({ directories: lowers, directory: join(own, 'mapped'), ids }, (mapped) => mountOver(mapped, input))
+}
+
+function mountOver(lowers: readonly string[], input: MountRootfsInput): void {
+  if (input.writable) makeWritable(input.writable, lowers[0])
+  mountOverlay({ ...input, lowers })
+}
+
+/** Overlay shows the root of its upper directory, which is to be that of the layers until the container changes it. */
+function makeWritable({ upper, work }: NonNullable<MountRootfsInput['writable']>, topLayer: string | undefined): void {
+  // Made last: where it is there, the root is the container's own.
+  if (existsSync(work)) return
+  mkdirSync(upper, { recursive: true, mode: 0o755 })
+  if (topLayer !== undefined) adoptAttributes(upper, topLayer)
+  mkdirSync(work, { mode: 0o755 })
 }
 
 function mountOverlay({ lowers, writable, target, userXattrs, volatile }: MountRootfsInput): void {

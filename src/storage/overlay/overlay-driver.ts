@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, lstatSync, mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { hasImpliedDirectories, IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT } from '../../archive/layer-files.ts'
+import { hasImpliedDirectories, hasImpliedRoot, IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT } from '../../archive/layer-files.ts'
 import { errorCode, PodlibError } from '../../errors/errors.ts'
 import type { Host } from '../../host/host.ts'
 import { mappedRoot } from '../../host/mapped-directories.ts'
@@ -49,6 +49,11 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
   /** In `staging`, a name that nobody else takes, by which `sweep` knows this process. */
   const privatePath = () => join(staging, `${process.pid}-${readProcess(process.pid)?.startTime}-${randomBytes(8).toString('hex')}`)
 
+  /** A root is shown as the uppermost layer has it, also one that has no entry for it. */
+  const needsCorrection = (stack: readonly Digest[]) =>
+    stack.some((diffId) => hasImpliedDirectories(layerPath(diffId))) ||
+    (stack.slice(-1).some((diffId) => hasImpliedRoot(layerPath(diffId))) && !stack.every((diffId) => hasImpliedRoot(layerPath(diffId))))
+
   /** Overlay must have two directories to merge: empty ones at the bottom change nothing. */
   function atLeastTwo(lowers: readonly string[]): string[] {
     const fillers = ['1', '2'].slice(0, Math.max(0, 2 - lowers.length)).map((name) => join(options.runRoot, 'empty', name))
@@ -66,7 +71,7 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
   }
 
   async function seal(stack: readonly Digest[], { written }: { readonly written: boolean }): Promise<void> {
-    if (!written && (!stack.some((diffId) => hasImpliedDirectories(layerPath(diffId))) || corrections.tree(stack) !== undefined)) return
+    if (!written && (!needsCorrection(stack) || corrections.tree(stack) !== undefined)) return
     mkdirSync(staging, { recursive: true, mode: 0o700 })
     const target = corrections.path(stack)
     await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root, corrections: { staged: privatePath(), target } })

@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync } from 'node:fs'
 import { LAYER_TREE } from '../../../archive/layer-files.ts'
+import { adoptAttributes } from '../../adopt-attributes.ts'
 import { llistxattr } from '../../sys/libc.ts'
-import { adoptAttributes } from './adopt-attributes.ts'
 import { LookedAtLayer, pathIn, pathsTo } from './layer-stack.ts'
 
 /**

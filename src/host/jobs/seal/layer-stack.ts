@@ -1,6 +1,6 @@
 import { existsSync, lstatSync } from 'node:fs'
 import { join } from 'node:path'
-import { IMPLIED_ROOT, LAYER_TREE, OPAQUE_ROOT, readImpliedDirectories } from '../../../archive/layer-files.ts'
+import { hasImpliedRoot, LAYER_TREE, OPAQUE_ROOT, readImpliedDirectories } from '../../../archive/layer-files.ts'
 import { lgetxattr } from '../../sys/libc.ts'
 
 /** What a layer has at a path: a directory, nothing, or something by which overlay looks no further down. */
@@ -16,7 +16,7 @@ export class LookedAtLayer {
   constructor(directory: string) {
     this.tree = join(directory, LAYER_TREE)
     this.implied = new Set(readImpliedDirectories(directory).map((path) => path.toString('latin1')))
-    this.hasRoot = !existsSync(join(directory, IMPLIED_ROOT))
+    this.hasRoot = !hasImpliedRoot(directory)
     this.isOpaque = existsSync(join(directory, OPAQUE_ROOT))
   }
 

@@ -1,9 +1,9 @@
 import { chmodSync, lchownSync, lstatSync } from 'node:fs'
-import { errorCode } from '../../../errors/errors.ts'
-import { lgetxattr, llistxattr, lsetxattr, utimensat } from '../../sys/libc.ts'
+import { errorCode } from '../errors/errors.ts'
+import { lgetxattr, llistxattr, lsetxattr, utimensat } from './sys/libc.ts'
 
-/** Overlay's own, which say what a directory is to the layers below it. */
-const OVERLAY_ATTRIBUTES = /^(?:trusted|user)\.overlay\./
+/** Overlay's own, which say what a directory is to the layers below it, and the label, which goes by what the host uses it for. */
+const NOT_ITS_OWN = /^(?:trusted\.overlay\.|user\.overlay\.|security\.selinux$)/
 /** The file system or the user namespace does not take the attribute: unpacking has lost it the same way. */
 const NOT_TAKEN: ReadonlySet<string | undefined> = new Set(['ENOTSUP', 'EOPNOTSUPP', 'EPERM'])
 
@@ -13,7 +13,7 @@ export function adoptAttributes(copy: string | Buffer, original: string | Buffer
   lchownSync(copy, Number(uid), Number(gid))
   // After chown, which takes the set-id bits away.
   chmodSync(copy, Number(mode) & 0o7777)
-  for (const name of llistxattr(original)) if (!OVERLAY_ATTRIBUTES.test(name)) copyXattr(copy, original, name)
+  for (const name of llistxattr(original)) if (!NOT_ITS_OWN.test(name)) copyXattr(copy, original, name)
   utimensat(copy, timeSpec(atimeNs), timeSpec(mtimeNs), { nofollow: true })
 }
 
