@@ -1,6 +1,7 @@
 import { PodlibError } from '../errors/errors.ts'
 import type { RawManifest } from '../spec/descriptor.ts'
 import { assertDigest, type Digest, digestAlgorithm, digestMismatch, isDigest } from '../spec/digest.ts'
+import type { FairLock } from '../util/fair-lock.ts'
 import { drain, header } from './body.ts'
 import { MAX_DOCUMENT_BYTES, manifestSelector } from './manifests.ts'
 import { extendReferrersTag, subjectOf } from './push-referrers.ts'
@@ -10,12 +11,17 @@ import type { Session } from './session.ts'
 import type { Endpoint, RegistryTarget } from './types.ts'
 import { pushScope } from './upload.ts'
 
-/** Where a manifest goes. */
-export interface ManifestPlace {
+/** Where something is pushed to. */
+export interface PushPlace {
   readonly session: Session
   readonly endpoint: Endpoint
   readonly policy: RetryPolicy
   readonly signal: AbortSignal | undefined
+}
+
+export interface ManifestPlace extends PushPlace {
+  /** Held while the list behind a referrers tag is read and written: of two at once, one would lose the other's entry. */
+  readonly referrersTags: FairLock
 }
 
 /** What a manifest is called there. */
@@ -32,27 +38,36 @@ export async function pushManifest(
   raw: RawManifest,
 ): Promise<{ digest: Digest; subjectHandled: boolean }> {
   const { registry, repository } = place.endpoint
+  checkSize(place.endpoint, raw)
   assertDigest(raw.digest, raw.bytes, `the manifest to be pushed to ${registry}/${repository}`)
   if (digest !== undefined && digest !== raw.digest) throw digestMismatch(digest, raw.digest, 'the manifest to be pushed')
   const subject = subjectOf(raw)
   const selector = manifestSelector({ ...place.endpoint, ...(tag === undefined ? { digest: raw.digest } : { tag }) })
   const subjectHandled = await putManifest(place, selector, raw)
   if (subject && !subjectHandled) {
-    await extendReferrersTag({ place, subject: subject.digest, put: (name, index) => putManifest(place, name, index) }, raw)
+    const release = await place.referrersTags.acquire({ signal: place.signal })
+    const put = async (name: string, index: RawManifest) => {
+      checkSize(place.endpoint, index)
+      await putManifest(place, name, index)
+    }
+    await extendReferrersTag({ place, subject: subject.digest, put }, raw).finally(release)
   }
   return { digest: raw.digest, subjectHandled }
 }
 
+// Also of a list of referrers, which grows with every push.
+function checkSize({ registry, repository }: Endpoint, { bytes }: RawManifest): void {
+  if (bytes.length <= MAX_DOCUMENT_BYTES) return
+  throw new PodlibError('ERR_MANIFEST_INVALID', `the manifest has ${bytes.length} bytes; registries take ${MAX_DOCUMENT_BYTES} at most`, {
+    details: { registry, repository, size: bytes.length, maxBytes: MAX_DOCUMENT_BYTES },
+  })
+}
+
 /** @returns whether the registry says that it lists the manifest as a referrer of its subject */
-async function putManifest({ session, endpoint, policy, signal }: ManifestPlace, selector: string, raw: RawManifest): Promise<boolean> {
+async function putManifest({ session, endpoint, policy, signal }: PushPlace, selector: string, raw: RawManifest): Promise<boolean> {
   const { registry, repository } = endpoint
   const { bytes, mediaType } = raw
   const what = `push of manifest ${registry}/${repository}${isDigest(selector) ? '@' : ':'}${selector}`
-  if (bytes.length > MAX_DOCUMENT_BYTES) {
-    throw new PodlibError('ERR_MANIFEST_INVALID', `the manifest has ${bytes.length} bytes; registries take ${MAX_DOCUMENT_BYTES} at most`, {
-      details: { registry, repository, size: bytes.length, maxBytes: MAX_DOCUMENT_BYTES },
-    })
-  }
   const context: RequestContext = { endpoint, wanted: 'push', what }
   const path = `/v2/${repository}/manifests/${selector}`
   const headers = { 'content-type': mediaType }
