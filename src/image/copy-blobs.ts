@@ -64,7 +64,11 @@ export async function copyBlob(blob: Descriptor, { source, destination, mountFro
     const given = content
     content = undefined
     try {
-      yield* provenBytes(readContent(given), { digest, size, what: `blob ${digest} of ${source.names[0] ?? 'the source'}` })
+      const what = `blob ${digest} of ${source.names[0] ?? 'the source'}`
+      for await (const chunk of provenBytes(readContent(given), { digest, size, what })) {
+        signal.throwIfAborted()
+        yield chunk
+      }
     } catch (error) {
       wrong = error
       if ('stream' in given && given.instead && !signal.aborted) await given.instead(error).then(useInstead, sayAll)

@@ -4,7 +4,7 @@ import type { RegistryClient } from '../registry/client-interface.ts'
 import type { Credential, RepositoryName } from '../registry/types.ts'
 import type { Digest } from '../spec/digest.ts'
 import { parseReference, type Reference } from '../spec/reference.ts'
-import { listImageManifests, listImagesOfLayer } from '../state/image-table.ts'
+import { type ImageManifestRow, listImageManifests, listImagesOfLayer } from '../state/image-table.ts'
 import { readOrigins } from './kept-signatures.ts'
 import { mountableFrom } from './push-destination.ts'
 
@@ -53,6 +53,12 @@ export function blobFinder(context: Context, { registry, reference, credential, 
       return answer
     },
   }
+}
+
+/** Whether a manifest came with its image, from a place that has manifests: some are only written when an image is stored. */
+export function cameWithImage({ signatures }: Pick<ImageManifestRow, 'signatures'>): boolean {
+  const transports = readOrigins(signatures).map(({ identity }) => identity.transport)
+  return transports.some((transport) => transport === 'docker' || transport === 'dir' || transport === 'oci' || transport === 'oci-archive')
 }
 
 /** Where the images came from that have a layer. */

@@ -12,7 +12,7 @@ import { countBlobs } from './copy-blobs.ts'
 import { isForeignLayer, writeManifest } from './copy-convert.ts'
 import { bundleReferrer, countSignatures } from './copy-signatures.ts'
 import { readOrigins, signatureFiles } from './kept-signatures.ts'
-import { blobFinder } from './push-available.ts'
+import { blobFinder, cameWithImage } from './push-available.ts'
 import { registryDestination } from './push-destination.ts'
 import { type PushLayer, type PushRun, pushLayers, pushVerbatim } from './push-layers.ts'
 import type { PushedImage, PushImageOptions, PushProgress } from './push-options.ts'
@@ -80,7 +80,8 @@ interface Verbatim {
 async function findVerbatim(context: Context, image: ImageToSave, run: PushRun): Promise<Verbatim | undefined> {
   for (const { raw, manifest } of preferredFirst(context, image)) {
     if (!suitsManifest(manifest, run.wish) || manifest.layers.length !== image.layers.length) continue
-    const isMade = !cameAsItIs(context, image, raw.digest)
+    const row = rowOf(context, image, raw.digest)
+    const isMade = row === undefined || !cameWithImage(row)
     const layers = manifest.layers
       .map((blob, position): PushLayer => ({ diffId: (image.layers[position] as { diffId: Digest }).diffId, blob }))
       .filter(({ blob }) => !isForeignLayer(blob))
@@ -97,12 +98,6 @@ function preferredFirst({ db }: Context, { row, names, manifests }: ImageToSave)
   const named = new Set(listImageNames(db, row.id).flatMap(({ name, manifestDigest }) => (names.includes(name) ? [manifestDigest] : [])))
   const newest = manifests.toReversed()
   return [...newest.filter(({ raw }) => named.has(raw.digest)), ...newest.filter(({ raw }) => !named.has(raw.digest))]
-}
-
-/** Whether the manifest came with the image, from a place that has manifests. */
-function cameAsItIs(context: Context, image: ImageToSave, digest: Digest): boolean {
-  const transports = readOrigins(rowOf(context, image, digest)?.signatures).map(({ identity }) => identity.transport)
-  return transports.some((transport) => transport === 'docker' || transport === 'dir' || transport === 'oci' || transport === 'oci-archive')
 }
 
 function rowOf({ db }: Context, { row }: ImageToSave, digest: Digest): ImageManifestRow | undefined {
