@@ -38,7 +38,6 @@ export async function pushManifest(
   raw: RawManifest,
 ): Promise<{ digest: Digest; subjectHandled: boolean }> {
   const { registry, repository } = place.endpoint
-  checkSize(place.endpoint, raw)
   assertDigest(raw.digest, raw.bytes, `the manifest to be pushed to ${registry}/${repository}`)
   if (digest !== undefined && digest !== raw.digest) throw digestMismatch(digest, raw.digest, 'the manifest to be pushed')
   const subject = subjectOf(raw)
@@ -46,21 +45,10 @@ export async function pushManifest(
   const subjectHandled = await putManifest(place, selector, raw)
   if (subject && !subjectHandled) {
     const release = await place.referrersTags.acquire({ signal: place.signal })
-    const put = async (name: string, index: RawManifest) => {
-      checkSize(place.endpoint, index)
-      await putManifest(place, name, index)
-    }
+    const put = (name: string, index: RawManifest) => putManifest(place, name, index)
     await extendReferrersTag({ place, subject: subject.digest, put }, raw).finally(release)
   }
   return { digest: raw.digest, subjectHandled }
-}
-
-// Also of a list of referrers, which grows with every push.
-function checkSize({ registry, repository }: Endpoint, { bytes }: RawManifest): void {
-  if (bytes.length <= MAX_DOCUMENT_BYTES) return
-  throw new PodlibError('ERR_MANIFEST_INVALID', `the manifest has ${bytes.length} bytes; registries take ${MAX_DOCUMENT_BYTES} at most`, {
-    details: { registry, repository, size: bytes.length, maxBytes: MAX_DOCUMENT_BYTES },
-  })
 }
 
 /** @returns whether the registry says that it lists the manifest as a referrer of its subject */
@@ -68,6 +56,11 @@ async function putManifest({ session, endpoint, policy, signal }: PushPlace, sel
   const { registry, repository } = endpoint
   const { bytes, mediaType } = raw
   const what = `push of manifest ${registry}/${repository}${isDigest(selector) ? '@' : ':'}${selector}`
+  if (bytes.length > MAX_DOCUMENT_BYTES) {
+    throw new PodlibError('ERR_MANIFEST_INVALID', `the manifest has ${bytes.length} bytes; registries take ${MAX_DOCUMENT_BYTES} at most`, {
+      details: { registry, repository, size: bytes.length, maxBytes: MAX_DOCUMENT_BYTES },
+    })
+  }
   const context: RequestContext = { endpoint, wanted: 'push', what }
   const path = `/v2/${repository}/manifests/${selector}`
   const headers = { 'content-type': mediaType }
