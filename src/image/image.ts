@@ -4,9 +4,10 @@ import { diffImage, type ImageChange, type ImageDiffOptions } from './diff.ts'
 import { type ImageHistoryStep, imageHistory } from './history.ts'
 import { type ImageInfo, inspectImage } from './inspect.ts'
 import { type ImageMount, mountImage } from './mount.ts'
+import type { PushedImage, PushImageOptions, PushProgress } from './push-options.ts'
 import { type RemovedImage, type RemoveImageOptions, removeImage } from './remove.ts'
 import type { SavedImageInfo, SaveOptions, SaveProgress } from './save.ts'
-import { saveLazily } from './save-lazily.ts'
+import { pushLazily, saveLazily } from './save-lazily.ts'
 import { tagImage, untagImage } from './tag.ts'
 import { type ImageTreeLayer, imageTree } from './tree.ts'
 import type { ImageVerification, VerifyImageOptions } from './verify-stored.ts'
@@ -69,6 +70,11 @@ export class Image {
   /** Saves it, under the name it was asked for by. See `images.save`. */
   save(options: SaveOptions): Operation<SavedImageInfo[], SaveProgress> {
     return saveLazily(this.#context, [{ id: this.id, name: this.name }], options)
+  }
+
+  /** Pushes it, without a destination as what it was asked for by. See `images.push`. */
+  push(destination?: string, options?: PushImageOptions): Operation<PushedImage, PushProgress> {
+    return pushLazily(this.#context, { image: { id: this.id, name: this.name }, destination, options })
   }
 
   /** Gives it one more name and resolves to that in full. */

@@ -5,6 +5,7 @@ import type { Platform } from '../spec/platform.ts'
 import { lazyOperation, mapOperation, type Operation } from '../util/operation.ts'
 import type { BuildOptions, BuildProgress } from './build-options.ts'
 import { buildProgressKey } from './build-output.ts'
+import { type CopiedImage, type CopyImageOptions, type CopyProgress, copyProgressKey } from './copy-options.ts'
 import type { ImageChange, ImageDiffOptions } from './diff.ts'
 import { type ImageDiskUsage, imageDiskUsage } from './disk-usage.ts'
 import { filterImages, type ImageFilter } from './filter-images.ts'
@@ -17,10 +18,11 @@ import { platformOption } from './platform-option.ts'
 import { type PullProgress, progressKey } from './progress.ts'
 import { type PrunedImages, type PruneImagesOptions, pruneImages } from './prune.ts'
 import type { PullOptions } from './pull.ts'
+import type { PushedImage, PushImageOptions, PushProgress } from './push-options.ts'
 import { type RemovedImage, type RemoveImageOptions, removeImage } from './remove.ts'
 import { findImage } from './resolve-name.ts'
 import type { SavedImageInfo, SaveOptions, SaveProgress, SaveStreamOptions } from './save.ts'
-import { saveLazily, saveStreamLazily } from './save-lazily.ts'
+import { pushLazily, saveLazily, saveStreamLazily } from './save-lazily.ts'
 import type { SearchOptions, SearchResults } from './search.ts'
 import { tagImage } from './tag.ts'
 import type { ImageVerification, VerifyImageOptions } from './verify-stored.ts'
@@ -141,6 +143,44 @@ export class Images {
   /** Like {@link Images.save}, but into a stream. Destroying the stream stops the work; failures come through it. */
   saveStream(names: string | readonly string[], options?: SaveStreamOptions): Readable {
     return saveStreamLazily(this.#context, typeof names === 'string' ? [names] : names, options)
+  }
+
+  /**
+   * Pushes an image to a registry, by default as what it is called, or to where a transport says (`oci:/path:ref`,
+   * `oci-archive:`, `docker-archive:`, `dir:`, `docker-daemon:name`). Awaited it tells what was pushed, iterated how far it is.
+   *
+   * If the registry has the layers as they came with the image, at the destination or in a repository beside it that the image
+   * or another one with that layer was pulled from, the manifest goes there byte for byte: same digest, signatures still true.
+   * Otherwise layers that it has in another form stand for themselves, and the rest is compressed anew, which changes the
+   * digest of the manifest but never the image ID. `images.copy` changes neither.
+   *
+   * @example
+   * ```ts
+   * const { manifestDigest } = await runtime.images.push('localhost/app', 'registry.example/team/app:1.2')
+   * ```
+   * @throws ERR_IMAGE_NOT_FOUND, ERR_SHORT_NAME, ERR_REGISTRY_*, ERR_REPOSITORY_NOT_FOUND, ERR_STORE_CORRUPT, ERR_TRANSPORT, ERR_DOCKER_DAEMON
+   */
+  push(nameOrId: string, destination?: string, options?: PushImageOptions): Operation<PushedImage, PushProgress> {
+    return pushLazily(this.#context, { image: nameOrId, destination, options })
+  }
+
+  /**
+   * Copies an image from one place to another, without the store: between registries, files and daemons, each by name or with
+   * its transport. Blobs and manifests stay byte for byte what they are, and each is proven by its digest on its way; what the
+   * destination has is not fetched. The policy is asked about the source as for a pull, before anything is written.
+   *
+   * @example
+   * ```ts
+   * await runtime.images.copy('quay.io/team/app:1', 'registry.example/team/app:1', { all: true })
+   * ```
+   * @throws ERR_TRUST_DENIED, ERR_SIGNATURE_DESTINATION, ERR_DIGEST_MISMATCH, ERR_TRANSPORT, and what a pull and a push throw
+   */
+  copy(source: string, destination: string, options?: CopyImageOptions): Operation<CopiedImage, CopyProgress> {
+    const load = async () => {
+      const { copyImage } = await import('./copy.ts')
+      return () => copyImage(this.#context, source, destination, options)
+    }
+    return lazyOperation(load, copyProgressKey)
   }
 
   /**

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import type { Context } from '../lifecycle/context.ts'
 import { lazyOperation, type Operation } from '../util/operation.ts'
+import { type PushedImage, type PushImageOptions, type PushProgress, pushProgressKey } from './push-options.ts'
 import type { SavedImageInfo, SaveOptions, SaveProgress, SaveStreamOptions } from './save.ts'
 import type { ImageChoice } from './saved-manifest.ts'
 
@@ -23,4 +24,19 @@ export function saveStreamLazily(context: Context, names: readonly ImageChoice[]
     yield* saveImageStream(context, names, options)
   }
   return Readable.from(bytes(), { objectMode: false })
+}
+
+/** A push, given its image and perhaps a destination. */
+export interface PushRequest {
+  readonly image: ImageChoice
+  readonly destination: string | undefined
+  readonly options: PushImageOptions | undefined
+}
+
+export function pushLazily(context: Context, { image, destination, options }: PushRequest): Operation<PushedImage, PushProgress> {
+  const load = async () => {
+    const { pushImage } = await import('./push.ts')
+    return () => pushImage(context, image, destination, options)
+  }
+  return lazyOperation(load, pushProgressKey)
 }

@@ -1,19 +1,15 @@
-import { randomBytes } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { PassThrough, type Readable } from 'node:stream'
-import { errorCode, PodlibError } from '../errors/errors.ts'
+import { PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Digest } from '../spec/digest.ts'
 import type { Platform } from '../spec/platform.ts'
-import { directoryFiles } from '../transport/file-set.ts'
-import { directorySink, type FileSink, tarSink } from '../transport/file-sink.ts'
-import { MAX_DOCUMENT_BYTES } from '../transport/image-source.ts'
-import { OCI_INDEX_FILE, ociLayoutImages } from '../transport/oci-layout.ts'
+import { archiveOutput, directoryOutput, existingLayout } from '../transport/file-destination.ts'
+import { type FileSink, tarSink } from '../transport/file-sink.ts'
 import { type SavedImage, writeDir, writeDockerArchive, writeOciLayout } from '../transport/saved-image.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
 import { type LayerBlob, type LayerCompression, withLayerBlobs } from './layer-blobs.ts'
+import { outputError } from './output-error.ts'
 import { platformOption } from './platform-option.ts'
 import { type ImageChoice, type ImageToSave, imagesToSave, savedImage } from './saved-manifest.ts'
 
@@ -37,6 +33,8 @@ export interface SaveOptions extends Omit<SaveStreamOptions, 'format'> {
   readonly format?: 'oci-archive' | 'docker-archive' | 'oci' | 'dir'
   /** File or directory to be made. A file that is there is replaced, once the new one is complete. */
   readonly path: string
+  /** Whether signatures are saved, where they have a place: see {@link SavedImageInfo.signatures}. @defaultValue `'keep'` */
+  readonly signatures?: 'keep' | 'remove'
 }
 
 /** What a save is at. @public */
@@ -55,8 +53,9 @@ export interface SavedImageInfo {
   /** Of the manifest in the archive. A docker-archive has none. */
   readonly manifestDigest: Digest | undefined
   /**
-   * Signatures saved with it. Only `dir` has a place for them, and only if the manifest is the one that they are of: that of
-   * an image whose layers came compressed is not, as they are saved otherwise.
+   * Signatures saved with it. Only `dir` has a place for them, and only if the manifest is the one that they are of. That of
+   * an image whose layers came compressed is not: the store keeps what they hold, from which the same compressed bytes cannot
+   * be made again. `images.push` to a registry that has those layers, and `images.copy`, leave manifest and signatures as they are.
    */
   readonly signatures: number
 }
@@ -81,60 +80,35 @@ export function saveImageStream(context: Context, names: readonly ImageChoice[],
   const gone = new AbortController()
   output.once('close', () => gone.abort(new DOMException('nobody reads the archive any more', 'AbortError')))
   const signal = options.signal ? AbortSignal.any([options.signal, gone.signal]) : gone.signal
-  const write = (saved: readonly SavedImage[]) => writeFormat(tarSink(output), options.format ?? 'oci-archive', saved)
+  const write = async (saved: readonly SavedImage[]) => {
+    const sink = tarSink(output)
+    await writeFormat(sink, options.format ?? 'oci-archive', saved)
+    await sink.finish()
+  }
   saving(context, names, { ...options, signal }, { write, report: () => {} }).catch((error) => output.destroy(error))
   return output
 }
 
 async function save(context: Context, names: readonly ImageChoice[], options: SaveOptions, report: Report): Promise<SavedImageInfo[]> {
-  const { format = 'oci-archive', path } = options
-  if (format === 'dir' || format === 'oci') return saveToDirectory(context, names, { ...options, format, path: resolve(path) }, report)
-  const target = resolve(path)
-  const temporary = `${target}.${randomBytes(6).toString('hex')}.partial`
-  await mkdir(dirname(target), { recursive: true })
+  const { format = 'oci-archive' } = options
+  const path = resolve(options.path)
   try {
+    const isDirectory = format === 'dir' || format === 'oci'
+    const existing = isDirectory ? await existingLayout(path, format) : undefined
     const write = async (saved: readonly SavedImage[]) => {
-      await writeFormat(tarSink(createWriteStream(temporary, { flags: 'wx', mode: 0o600 })), format, saved)
-      await syncFile(temporary)
-      await rename(temporary, target)
+      const { sink, publish, discard } = await (isDirectory ? directoryOutput(path) : archiveOutput(path))
+      try {
+        await writeFormat(sink, format, saved, existing)
+        await publish()
+      } catch (error) {
+        await discard()
+        throw error
+      }
     }
     return await saving(context, names, options, { write, report })
   } catch (error) {
-    await rm(temporary, { force: true })
-    throw outputError(error, target)
-  }
-}
-
-async function saveToDirectory(
-  context: Context,
-  names: readonly ImageChoice[],
-  options: SaveOptions & { readonly format: 'oci' | 'dir' },
-  report: Report,
-): Promise<SavedImageInfo[]> {
-  const { path, format } = options
-  const existing = await existingLayout(path, format)
-  const write = async (saved: readonly SavedImage[]) => {
-    await mkdir(path, { recursive: true })
-    await writeFormat(directorySink(path), format, saved, existing)
-  }
-  return saving(context, names, options, { write, report })
-}
-
-/** `index.json` of a layout that is there. Any other directory with something in it is left alone. */
-async function existingLayout(path: string, format: 'oci' | 'dir'): Promise<Buffer | undefined> {
-  const entries: string[] = await readdir(path).catch((error: unknown): string[] => {
-    if (errorCode(error) === 'ENOENT') return []
     throw outputError(error, path)
-  })
-  if (entries.length === 0) return undefined
-  if (format === 'oci' && entries.includes(OCI_INDEX_FILE)) {
-    const files = directoryFiles(path, `oci:${path}`)
-    await ociLayoutImages(files)
-    return files.read(OCI_INDEX_FILE, { maxBytes: MAX_DOCUMENT_BYTES })
   }
-  throw new PodlibError('ERR_INVALID_ARGUMENT', `cannot save to ${path}: it is not empty${format === 'oci' ? ' and no OCI layout' : ''}`, {
-    details: { path },
-  })
 }
 
 interface Saving {
@@ -156,7 +130,8 @@ async function saving(
   if (format === 'dir' && images.length !== 1) throw badChoice('a directory of the dir transport holds one image')
   const use = async (blobs: ReadonlyMap<Digest, LayerBlob>) => {
     const reported = new Map([...blobs].map(([diffId, blob]) => [diffId, reporting(blob, report)]))
-    const saved = images.map((image) => savedImage(image, reported, format))
+    const removed = 'signatures' in options && options.signatures === 'remove' ? { signatures: [] } : {}
+    const saved = images.map((image) => ({ ...savedImage(image, reported, format), ...removed }))
     await write(saved)
     await recordEvents(context, images)
     return saved.map(({ names: given, manifest, signatures }, position) => ({
@@ -185,7 +160,6 @@ async function writeFormat(sink: FileSink, format: string, images: readonly Save
   if (format === 'docker-archive') await writeDockerArchive(sink, images)
   else if (format === 'dir') await writeDir(sink, images[0] as SavedImage)
   else await writeOciLayout(sink, images, existing)
-  await sink.finish()
 }
 
 async function recordEvents(context: Context, images: readonly ImageToSave[]): Promise<void> {
@@ -201,27 +175,6 @@ async function recordEvents(context: Context, images: readonly ImageToSave[]): P
       })
     }
   })
-}
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r')
-  try {
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-}
-
-function outputError(error: unknown, path: string): unknown {
-  const code = errorCode(error)
-  if (code === undefined || !/^E[A-Z]+$/.test(code)) return error
-  const kind =
-    code === 'ENOSPC' || code === 'EDQUOT'
-      ? 'ERR_NO_SPACE'
-      : code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
-        ? 'ERR_PERMISSION'
-        : 'ERR_INVALID_ARGUMENT'
-  return new PodlibError(kind, `cannot save to ${path}: ${code}`, { details: { path, systemCode: code }, cause: error })
 }
 
 function badChoice(why: string): PodlibError {

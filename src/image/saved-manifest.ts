@@ -23,7 +23,14 @@ export interface ImageToSave {
 }
 
 /** An image to save: by name or id, or the very image that once had a name. */
-export type ImageChoice = string | { readonly id: string; readonly name: string }
+export type ImageChoice = string | ImageHandle
+
+interface ImageHandle {
+  readonly id: string
+  readonly name: string
+  /** What it is to be called there, instead of by its own name. */
+  readonly as?: readonly string[]
+}
 
 /** Finds images by name or id; one that is named several times is saved once, with the names it was asked for by. */
 export function imagesToSave(context: Context, namesOrIds: readonly ImageChoice[], platform: Platform): ImageToSave[] {
@@ -33,7 +40,8 @@ export function imagesToSave(context: Context, namesOrIds: readonly ImageChoice[
     const { row, name } = typeof text === 'string' ? findImage(context, text, platform) : findHandle(context, text)
     assertOwnImage(context, row.id)
     const entry = found.get(row.id) ?? { row, names: new Set<string>() }
-    if ((typeof text !== 'string' || isNamed(text, row.id)) && name !== row.id) entry.names.add(name)
+    if (typeof text !== 'string' && text.as) for (const given of text.as) entry.names.add(given)
+    else if ((typeof text !== 'string' || isNamed(text, row.id)) && name !== row.id) entry.names.add(name)
     found.set(row.id, entry)
   }
   return [...found.values()].map(({ row, names }) => ({
@@ -45,7 +53,7 @@ export function imagesToSave(context: Context, namesOrIds: readonly ImageChoice[
 }
 
 /** The image of a handle, by its name only if that is still its own. */
-function findHandle(context: Context, { id, name }: { readonly id: string; readonly name: string }): FoundImage {
+function findHandle(context: Context, { id, name }: ImageHandle): FoundImage {
   const { row } = findImage(context, id, context.platform)
   const full = listImageNames(context.db, id).find((one) => one.name === name || one.name.endsWith(`/${name}`))
   return { row, name: full?.name ?? id, named: full !== undefined }

@@ -20,16 +20,17 @@ const FRESH_START_BYTES = 1024 * 1024
 
 /** Brings a blob into a repository by the least that is needed. */
 export async function pushBlob(request: BlobPushRequest): Promise<'present' | 'mounted' | 'uploaded'> {
-  const begun = await begin(request)
-  if (!(begun instanceof URL)) return begun
-  await upload(request, begun)
+  // One scope for all that is sent, so that one token does: for the look, the mount and the upload.
+  const begun = await begin({ ...request, scope: pushScope(request.endpoint, request.mounts) })
+  if (typeof begun === 'string') return begun
+  await upload(begun.request, begun.location)
   return 'uploaded'
 }
 
 /** Whether the endpoint has the blob. */
-export async function hasBlob(target: UploadTarget, policy: RetryPolicy, scope?: string): Promise<boolean> {
+export async function hasBlob(target: UploadTarget, policy: RetryPolicy): Promise<boolean> {
   try {
-    await withRetry(() => askForBlob(target, scope), { policy, signal: target.signal })
+    await withRetry(() => askForBlob(target), { policy, signal: target.signal })
     return true
   } catch (error) {
     if (isPodlibError(error, 'ERR_BLOB_NOT_FOUND')) return false
@@ -37,20 +38,19 @@ export async function hasBlob(target: UploadTarget, policy: RetryPolicy, scope?:
   }
 }
 
-async function begin(request: BlobPushRequest): Promise<URL | 'present' | 'mounted'> {
+async function begin(request: BlobPushRequest): Promise<{ request: BlobPushRequest; location: URL } | 'present' | 'mounted'> {
   const { endpoint, mounts, policy, signal } = request
-  // One token for all: the look, the mount and the upload.
-  const scope = pushScope(endpoint, mounts)
   try {
-    if (await hasBlob(request, policy, scope)) return 'present'
-    const [from] = mounts
-    return await withRetry(() => startUpload(request, from, scope), { policy, signal })
+    if (await hasBlob(request, policy)) return 'present'
+    const location = await withRetry(() => startUpload(request, mounts[0]), { policy, signal })
+    return location === 'mounted' ? location : { request, location }
   } catch (error) {
     const status = refusedWith(error)
     if (mounts.length === 0 || status === undefined) throw error
     // A token that reads the other repositories too may not be had, or this mount not be possible. Who was
     // not let in is not asked to name repositories until one fits: that would look like guessing.
-    return begin({ ...request, mounts: status === 401 || status === 403 ? [] : mounts.slice(1) })
+    const left = status === 401 || status === 403 ? [] : mounts.slice(1)
+    return begin({ ...request, mounts: left, scope: pushScope(endpoint, left) })
   }
 }
 
@@ -130,6 +130,7 @@ async function whereItIs(request: BlobPushRequest, { location }: Progress): Prom
 /** Undefined when it turns out that the last upload was complete, and only the answer to it got lost. */
 async function startAgain(request: BlobPushRequest, { location }: Progress): Promise<Progress | undefined> {
   await cancelUpload(request, location)
+  // One scope for all that is sent, so that one token does: for the look, the mount and the upload.
   const begun = await begin({ ...request, mounts: [] })
-  return begun instanceof URL ? { location: begun, offset: 0 } : undefined
+  return typeof begun === 'string' ? undefined : { location: begun.location, offset: 0 }
 }

@@ -1,6 +1,7 @@
 import { PodlibError } from '../errors/errors.ts'
 import type { RawManifest } from '../spec/descriptor.ts'
 import { assertDigest, type Digest, digestAlgorithm, digestMismatch, isDigest } from '../spec/digest.ts'
+import type { FairLock } from '../util/fair-lock.ts'
 import { drain, header } from './body.ts'
 import { MAX_DOCUMENT_BYTES, manifestSelector } from './manifests.ts'
 import { extendReferrersTag, subjectOf } from './push-referrers.ts'
@@ -10,12 +11,17 @@ import type { Session } from './session.ts'
 import type { Endpoint, RegistryTarget } from './types.ts'
 import { pushScope } from './upload.ts'
 
-/** Where a manifest goes. */
-export interface ManifestPlace {
+/** Where something is pushed to. */
+export interface PushPlace {
   readonly session: Session
   readonly endpoint: Endpoint
   readonly policy: RetryPolicy
   readonly signal: AbortSignal | undefined
+}
+
+export interface ManifestPlace extends PushPlace {
+  /** Held while the list behind a referrers tag is read and written: of two at once, one would lose the other's entry. */
+  readonly referrersTags: FairLock
 }
 
 /** What a manifest is called there. */
@@ -38,13 +44,15 @@ export async function pushManifest(
   const selector = manifestSelector({ ...place.endpoint, ...(tag === undefined ? { digest: raw.digest } : { tag }) })
   const subjectHandled = await putManifest(place, selector, raw)
   if (subject && !subjectHandled) {
-    await extendReferrersTag({ place, subject: subject.digest, put: (name, index) => putManifest(place, name, index) }, raw)
+    const release = await place.referrersTags.acquire({ signal: place.signal })
+    const put = (name: string, index: RawManifest) => putManifest(place, name, index)
+    await extendReferrersTag({ place, subject: subject.digest, put }, raw).finally(release)
   }
   return { digest: raw.digest, subjectHandled }
 }
 
 /** @returns whether the registry says that it lists the manifest as a referrer of its subject */
-async function putManifest({ session, endpoint, policy, signal }: ManifestPlace, selector: string, raw: RawManifest): Promise<boolean> {
+async function putManifest({ session, endpoint, policy, signal }: PushPlace, selector: string, raw: RawManifest): Promise<boolean> {
   const { registry, repository } = endpoint
   const { bytes, mediaType } = raw
   const what = `push of manifest ${registry}/${repository}${isDigest(selector) ? '@' : ':'}${selector}`

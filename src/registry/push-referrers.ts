@@ -5,13 +5,13 @@ import { parseManifest } from '../spec/manifest.ts'
 import { MEDIA_TYPES } from '../spec/media-types.ts'
 import { fallbackTag } from './listings.ts'
 import { getManifest } from './manifests.ts'
-import type { ManifestPlace } from './push-manifest.ts'
+import type { PushPlace } from './push-manifest.ts'
 import { withRetry } from './retry.ts'
 
 /* The list of referrers for registries that keep none. @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#referrers-tag-schema */
 
 export interface ReferrersTag {
-  readonly place: ManifestPlace
+  readonly place: PushPlace
   readonly subject: Digest
   readonly put: (selector: string, index: RawManifest) => Promise<unknown>
 }

@@ -3,6 +3,7 @@ import { PodlibError } from '../errors/errors.ts'
 import type { Descriptor, RawManifest } from '../spec/descriptor.ts'
 import { assertDigest, type Digest, parseDigest } from '../spec/digest.ts'
 import { parseReference } from '../spec/reference.ts'
+import { FairLock } from '../util/fair-lock.ts'
 import { fetchSmallFile } from './anonymous.ts'
 import { type Authorizer, checkCredential, createAuthorizer } from './auth.ts'
 import { type BlobSource, downloadBlob } from './blob.ts'
@@ -30,7 +31,7 @@ import { type ListingOptions, listReferrers, listRepositories, listTags } from '
 import { getManifest, headBlob, headManifest, MAX_DOCUMENT_BYTES, manifestSelector } from './manifests.ts'
 import { proveCredential } from './prove-credential.ts'
 import { hasBlob, pushBlob } from './push-blob.ts'
-import { type ManifestPlace, pushManifest } from './push-manifest.ts'
+import { type PushPlace, pushManifest } from './push-manifest.ts'
 import { subjectOf } from './push-referrers.ts'
 import { EMPTY_REGISTRIES_CONF } from './registries-conf.ts'
 import { DEFAULT_RETRY, type RetryPolicy, withRetry } from './retry.ts'
@@ -66,6 +67,7 @@ class Client implements RegistryClient {
   readonly #parts: ClientParts
   readonly #memory: SessionMemory = { schemes: new Map(), warned: new Set() }
   readonly #credentials: CredentialMemory
+  readonly #referrersTags = new FairLock()
 
   constructor(options: RegistryClientOptions, parts: ClientParts) {
     this.#options = options
@@ -88,8 +90,9 @@ class Client implements RegistryClient {
   blob(target: RegistryTarget, descriptor: Descriptor, options: BlobOptions = {}): Readable {
     const { signal, onRetry, onEndpoint, avoid = [] } = options
     const isAvoided = ({ context }: BlobSource) => avoid.some((endpoint) => isSameEndpoint(endpoint, context.endpoint))
-    const sources = [...this.#sources(target, descriptor, options), ...this.#foreign(descriptor)].filter((source) => !isAvoided(source))
-    const { onWarning } = this.#options
+    const { onWarning, foreignLayerHosts = [] } = this.#options
+    const foreign = foreignSources(this.#parts.http, descriptor, foreignLayerHosts)
+    const sources = [...this.#sources(target, descriptor, options), ...foreign].filter((source) => !isAvoided(source))
     return downloadBlob({ descriptor, sources, policy: this.#parts.policy, signal, onRetry, onEndpoint, onWarning })
   }
 
@@ -108,13 +111,12 @@ class Client implements RegistryClient {
       })
     }
     const sources = this.#sources(target, descriptor, options)
-    const endpoints = sources.map(({ context }) => context.endpoint)
-    return firstEndpoint({ endpoints, signal, onWarning: this.#options.onWarning }, async (endpoint, isLast) => {
-      const policy = policyFor(this.#parts.policy, isLast)
+    const places = { endpoints: sources.map(({ context }) => context.endpoint), signal, onWarning: this.#options.onWarning }
+    return firstEndpoint(places, async (endpoint, isLast) => {
       const download = downloadBlob({
         descriptor,
         sources: sources.filter(({ context }) => context.endpoint === endpoint),
-        policy,
+        policy: policyFor(this.#parts.policy, isLast),
         signal,
         onRetry,
       })
@@ -137,7 +139,7 @@ class Client implements RegistryClient {
   }
 
   async pushManifest(target: RegistryTarget, raw: RawManifest, options: PushOptions = {}): Promise<PushedManifest> {
-    return pushManifest(this.#pushPlace(target, options), target, raw)
+    return pushManifest({ ...this.#pushPlace(target, options), referrersTags: this.#referrersTags }, target, raw)
   }
 
   async *tags(name: RepositoryName, options: RegistryRequestOptions = {}): AsyncGenerator<string> {
@@ -205,8 +207,7 @@ class Client implements RegistryClient {
   ): Promise<Result> {
     const { signal } = options
     const session = this.#sessionFor(target, options)
-    const { onWarning } = this.#options
-    return firstEndpoint({ endpoints: this.#endpoints(target, options), signal, onWarning }, (endpoint, isLast) =>
+    return firstEndpoint({ endpoints: this.#endpoints(target, options), signal, onWarning: this.#options.onWarning }, (endpoint, isLast) =>
       withRetry(() => work(session, endpoint), { policy: policyFor(this.#parts.policy, isLast), signal }),
     )
   }
@@ -218,7 +219,7 @@ class Client implements RegistryClient {
   }
 
   // Never a mirror: those copy from the registry, if they take anything at all.
-  #pushPlace(target: RegistryTarget, options: PushOptions): ManifestPlace {
+  #pushPlace(target: RegistryTarget, options: PushOptions): PushPlace {
     const endpoint = this.#endpoints(target, {}).at(-1)
     if (!endpoint) throw new PodlibError('ERR_INTERNAL', `nothing to push ${target.registry}/${target.repository} to`)
     return { endpoint, session: this.#sessionFor(target, options), policy: this.#parts.policy, signal: options.signal }
@@ -256,10 +257,6 @@ class Client implements RegistryClient {
     })
   }
 
-  #foreign(descriptor: Descriptor): BlobSource[] {
-    return foreignSources(this.#parts.http, descriptor, this.#options.foreignLayerHosts ?? [])
-  }
-
   #sessionFor(target: RepositoryName, { credential: explicit }: RegistryRequestOptions): Session {
     if (explicit) checkCredential(explicit)
     return this.#session(async (endpoint, signal) =>
@@ -279,6 +276,4 @@ class Client implements RegistryClient {
   }
 }
 
-function request(target: RegistryTarget, { signal }: RegistryRequestOptions): { selector: string; signal: AbortSignal | undefined } {
-  return { selector: manifestSelector(target), signal }
-}
+const request = (target: RegistryTarget, { signal }: RegistryRequestOptions) => ({ selector: manifestSelector(target), signal })

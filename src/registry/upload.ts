@@ -12,6 +12,8 @@ export interface UploadTarget {
   readonly session: Session
   readonly endpoint: Endpoint
   readonly digest: Digest
+  /** What a token has to allow; the reading of the repository if absent. */
+  readonly scope?: string
   readonly signal: AbortSignal | undefined
 }
 
@@ -32,7 +34,7 @@ export function pushScope({ repository }: Endpoint, mounts: readonly string[] = 
 }
 
 /** Asks for a blob's headers. @throws ERR_BLOB_NOT_FOUND */
-export async function askForBlob({ session, endpoint, digest, signal }: UploadTarget, scope?: string): Promise<void> {
+export async function askForBlob({ session, endpoint, digest, scope, signal }: UploadTarget): Promise<void> {
   const { registry, repository } = endpoint
   const context: RequestContext = { endpoint, wanted: 'blob', what: `blob ${registry}/${repository}@${digest}` }
   const path = `/v2/${repository}/blobs/${digest}`
@@ -40,8 +42,8 @@ export async function askForBlob({ session, endpoint, digest, signal }: UploadTa
 }
 
 /** Opens an upload, or mounts the blob from another repository if that has it. */
-export async function startUpload(target: UploadTarget, from: string | undefined, scope: string): Promise<URL | 'mounted'> {
-  const { session, endpoint, digest, signal } = target
+export async function startUpload(target: UploadTarget, from: string | undefined): Promise<URL | 'mounted'> {
+  const { session, endpoint, digest, scope, signal } = target
   const context = uploadContext(target)
   const query = from === undefined ? '' : `?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(from)}`
   const path = `/v2/${endpoint.repository}/blobs/uploads/${query}`
@@ -57,12 +59,12 @@ export async function startUpload(target: UploadTarget, from: string | undefined
 
 /** Sends all of a blob and closes the upload. */
 export async function putBlob(target: UploadTarget, location: URL, body?: StreamedBody): Promise<void> {
-  const { session, endpoint, digest, signal } = target
+  const { session, digest, scope, signal } = target
   const context = uploadContext(target)
   // Not through `searchParams`, which would write the registry's own parameters in another way.
   const path = new URL(location)
   path.search += `${path.search === '' ? '?' : '&'}digest=${encodeURIComponent(digest)}`
-  const response = await session.open({ context, path, method: 'PUT', headers: BINARY, body, scope: pushScope(endpoint), signal })
+  const response = await session.open({ context, path, method: 'PUT', headers: BINARY, body, scope, signal })
   await drain(response)
   if (response.status === 202) throw protocolError(context, 'it does not close the upload')
   proveAnswer(response, target)
@@ -70,20 +72,20 @@ export async function putBlob(target: UploadTarget, location: URL, body?: Stream
 
 /** Sends the rest of a blob that has been begun; gives where the upload is to be closed. */
 export async function patchBlob(target: UploadTarget, { location, received }: UploadStatus, body: StreamedBody): Promise<URL> {
-  const { session, endpoint, signal } = target
+  const { session, scope, signal } = target
   const context = uploadContext(target)
   // Without unit and total: this is the protocol's own header, not that of RFC 9110.
   const headers = { ...BINARY, 'content-range': `${received}-${received + body.size - 1}` }
-  const response = await session.open({ context, path: location, method: 'PATCH', headers, body, scope: pushScope(endpoint), signal })
+  const response = await session.open({ context, path: location, method: 'PATCH', headers, body, scope, signal })
   await drain(response)
   return uploadLocation(response, context)
 }
 
 /** Asks how much of a blob the registry has. */
 export async function uploadStatus(target: UploadTarget, location: URL): Promise<UploadStatus> {
-  const { session, endpoint, signal } = target
+  const { session, scope, signal } = target
   const context = uploadContext(target)
-  const response = await session.open({ context, path: location, scope: pushScope(endpoint), signal })
+  const response = await session.open({ context, path: location, scope, signal })
   await drain(response)
   const moved = header(response, 'location') === undefined ? location : uploadLocation(response, context)
   return { location: moved, received: receivedBytes(response) ?? 0 }

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { Client } from 'undici'
 import { errorCode, errorMessage, PodlibError } from '../errors/errors.ts'
 
 /** The socket that is asked when the environment does not say. */
@@ -15,6 +16,8 @@ export interface DaemonImageOptions {
   readonly dockerHost: string | undefined
   readonly signal?: AbortSignal | undefined
 }
+
+export type DaemonOptions = Omit<DaemonImageOptions, 'image'>
 
 /** The path of the socket that `DOCKER_HOST` names. @throws ERR_TRANSPORT for anything else than a Unix socket */
 function daemonSocket(dockerHost: string | undefined): string {
@@ -35,15 +38,7 @@ export async function withDaemonImage<Result>(
   consume: (archive: Readable) => Promise<Result>,
 ): Promise<Result> {
   const { image, signal } = options
-  const socketPath = daemonSocket(options.dockerHost)
-  const { Client } = await import('undici')
-  const client = new Client('http://docker', {
-    socketPath,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    bodyTimeout: 0,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-  })
-  try {
+  return withDaemon(options, async ({ client, socketPath }) => {
     const path = `/images/${encodeURIComponent(image)}/get`
     const { statusCode, body } = await client.request({ method: 'GET', path, ...(signal && { signal }) }).catch((error: unknown) => {
       signal?.throwIfAborted()
@@ -55,18 +50,72 @@ export async function withDaemonImage<Result>(
     throw new PodlibError(code, `the Docker daemon at ${socketPath} does not give image ${JSON.stringify(image)}: ${message}`, {
       details: { socketPath, image, status: statusCode },
     })
+  })
+}
+
+/**
+ * Loads the archive of `docker save` into a Docker daemon, while it is written.
+ *
+ * @throws ERR_DOCKER_DAEMON, ERR_TRANSPORT; what the archive fails with
+ */
+export async function loadIntoDaemon(options: DaemonOptions, archive: Readable): Promise<void> {
+  const { signal } = options
+  let failure: { readonly error: unknown } | undefined
+  archive.once('error', (error) => {
+    failure = { error }
+  })
+  await withDaemon(options, async ({ client, socketPath }) => {
+    const headers = { 'content-type': 'application/x-tar' }
+    const request = { method: 'POST', path: '/images/load?quiet=1', headers, body: archive, ...(signal && { signal }) } as const
+    const { statusCode, body } = await client.request(request).catch((error: unknown) => {
+      signal?.throwIfAborted()
+      throw failure ? failure.error : unreachable(socketPath, error)
+    })
+    const answer = await readAnswer(body)
+    // Having said 200, it can only tell of a failure in the answer itself.
+    if (statusCode === 200 && !/"error(?:Detail)?"\s*:/.test(answer)) return
+    throw new PodlibError('ERR_DOCKER_DAEMON', `the Docker daemon at ${socketPath} does not load the image: ${shownMessage(answer)}`, {
+      details: { socketPath, status: statusCode },
+    })
+  })
+}
+
+interface Daemon {
+  readonly client: Client
+  readonly socketPath: string
+}
+
+async function withDaemon<Result>({ dockerHost }: DaemonOptions, use: (daemon: Daemon) => Promise<Result>): Promise<Result> {
+  const socketPath = daemonSocket(dockerHost)
+  const { Client: NewClient } = await import('undici')
+  const client = new NewClient('http://docker', {
+    socketPath,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    bodyTimeout: 0,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+  })
+  try {
+    return await use({ client, socketPath })
   } finally {
     await client.destroy()
   }
 }
 
 async function daemonMessage(body: AsyncIterable<Buffer>): Promise<string> {
+  return shownMessage(await readAnswer(body))
+}
+
+async function readAnswer(body: AsyncIterable<Buffer>): Promise<string> {
   let text = ''
   for await (const chunk of body) {
     text += chunk.toString('utf8')
     if (text.length > MAX_ERROR_BYTES) break
   }
-  const shown = /"message"\s*:\s*"((?:[^"\\]|\\.){0,300})/.exec(text)?.[1] ?? text.slice(0, 300)
+  return text
+}
+
+function shownMessage(text: string): string {
+  const shown = /"(?:message|error)"\s*:\s*"((?:[^"\\]|\\.){0,300})/.exec(text)?.[1] ?? text.slice(0, 300)
   return JSON.stringify(shown)
 }
 

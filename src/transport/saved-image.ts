@@ -1,6 +1,6 @@
 import type { RawManifest } from '../spec/descriptor.ts'
 import type { Digest } from '../spec/digest.ts'
-import { digestHex, digestOf } from '../spec/digest.ts'
+import { digestHex } from '../spec/digest.ts'
 import { parseStrictJson } from '../spec/json.ts'
 import { MEDIA_TYPES } from '../spec/media-types.ts'
 import { DIR_MANIFEST_FILE, DIR_VERSION_FILE, dirBlobName } from './dir.ts'
@@ -33,6 +33,14 @@ export async function writeOciLayout(sink: FileSink, images: readonly SavedImage
     await sink.add(blobName(configDigest), bytesContent(config, configDigest))
     await sink.add(blobName(manifest.digest), bytesContent(manifest.bytes, manifest.digest))
   }
+  await writeLayoutIndex(sink, images, existing)
+}
+
+/** What an index of a layout says of an image. */
+type ListedImage = Pick<SavedImage, 'names' | 'manifest'>
+
+/** Completes a layout whose blobs are there. */
+export async function writeLayoutIndex(sink: FileSink, images: readonly ListedImage[], existing?: Buffer): Promise<void> {
   const added = images.flatMap(indexEntries)
   const refs = new Set(images.flatMap(({ names }) => names))
   const digests = new Set(images.map(({ manifest }) => manifest.digest as string))
@@ -62,14 +70,20 @@ export async function writeDir(sink: FileSink, { config, configDigest, manifest,
   for (const layer of layers) await sink.add(dirBlobName(layer.digest), layer)
   await sink.add(dirBlobName(configDigest), bytesContent(config, configDigest))
   for (const [position, signature] of signatures.entries()) await sink.write(`signature-${position + 1}`, signature)
-  await sink.write(DIR_VERSION_FILE, Buffer.from('Directory Transport Version: 1.1\n'))
+  await writeDirVersion(sink)
   await sink.write(DIR_MANIFEST_FILE, manifest.bytes)
 }
 
-function indexEntries({ names, manifest }: SavedImage): object[] {
+export function writeDirVersion(sink: FileSink): Promise<void> {
+  return sink.write(DIR_VERSION_FILE, Buffer.from('Directory Transport Version: 1.1\n'))
+}
+
+function indexEntries({ names, manifest }: ListedImage): object[] {
   const descriptor = { mediaType: manifest.mediaType, digest: manifest.digest, size: manifest.bytes.length }
   if (names.length === 0) return [descriptor]
-  return names.map((name) => ({ ...descriptor, annotations: { [CONTAINERD_NAME]: name, [REF_NAME]: name } }))
+  // A bare tag, which `oci:path:tag` gives, is no name for Docker and containerd.
+  const annotations = (name: string) => ({ ...(/[:/]/.test(name) && { [CONTAINERD_NAME]: name }), [REF_NAME]: name })
+  return names.map((name) => ({ ...descriptor, annotations: annotations(name) }))
 }
 
 interface IndexEntry {
@@ -83,7 +97,8 @@ function existingEntries(index: Buffer | undefined): IndexEntry[] {
   return (parseStrictJson(index.toString('utf8'), { what: OCI_INDEX_FILE }) as { manifests: IndexEntry[] }).manifests
 }
 
-function bytesContent(bytes: Buffer, digest: Digest = digestOf(bytes)): SinkContent {
+/** Bytes in memory as content. */
+export function bytesContent(bytes: Buffer, digest: Digest): SinkContent {
   async function* open() {
     yield bytes
   }

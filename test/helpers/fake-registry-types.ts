@@ -24,6 +24,19 @@ export interface FakeRegistryOptions {
   /** What the search of protocol version 1 finds; there is none if absent. */
   readonly index?: readonly Readonly<Record<string, unknown>>[]
   readonly certificate?: Certificate
+  /** Takes pushes. Repositories then have blobs of their own: those that were pushed to them. */
+  readonly uploads?: FakeUploadOptions
+}
+
+export interface FakeUploadOptions {
+  /** How a `Location` is written. `relative` if absent; a function gets the path with query. */
+  readonly location?: 'relative' | 'absolute' | ((path: string) => string)
+  /** Keeps nothing of a request that broke. */
+  readonly forgetful?: boolean
+  /** Mounts nothing; what is asked for becomes an upload. */
+  readonly noMounts?: boolean
+  /** Says that it lists manifests among the referrers of their subjects. */
+  readonly subjects?: boolean
 }
 
 /** What goes wrong with the requests that a fault matches. Without `times` it does every time. */
@@ -46,6 +59,10 @@ export interface Fault {
   readonly endless?: boolean
   /** Leaves `Content-Length` out. */
   readonly noLength?: boolean
+  /** Answers without having read what was sent. */
+  readonly early?: boolean
+  /** Closes the connection after that many bytes of what is sent. */
+  readonly cutRequestAfter?: number
   /** Does the answering itself. */
   readonly answer?: (request: IncomingMessage, response: ServerResponse) => void
 }
@@ -57,6 +74,8 @@ export interface RecordedRequest {
   readonly path: string
   readonly headers: IncomingHttpHeaders
   body: string
+  /** How many bytes were sent. */
+  bodyLength: number
 }
 
 export interface AddImageOptions {
@@ -91,8 +110,12 @@ export interface FakeRegistry {
   addManifest(repository: string, document: unknown, options?: { mediaType?: string; tag?: string; raw?: Buffer }): Descriptor
   addImage(repository: string, options?: AddImageOptions): AddedImage
   addIndex(repository: string, manifests: readonly Descriptor[], options?: { tag?: string }): Descriptor
-  /** Requests whose path (with query) matches get the fault; the last one that was added wins. */
+  /** Requests whose path (with query, or with method and query: `PUT /v2/..`) matches get the fault; the last one that was added wins. */
   fault(match: RegExp, fault: Fault): void
+  /** What a repository was pushed. */
+  pushed(repository: string, digestOrTag: string): Buffer | undefined
+  /** Uploads that are neither closed nor cancelled. */
+  openUploads(): readonly string[]
   /** Takes back all tokens that were given out. */
   revokeTokens(): void
   close(): Promise<void>

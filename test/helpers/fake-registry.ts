@@ -8,13 +8,9 @@ import type { Descriptor } from '../../src/spec/descriptor.ts'
 import { digestOf } from '../../src/spec/digest.ts'
 import { MEDIA_TYPES } from '../../src/spec/media-types.ts'
 import type { FakeRegistry, FakeRegistryOptions, Fault, RecordedRequest } from './fake-registry-types.ts'
+import { type Answer, createFakeUploads, json, type Stored } from './fake-uploads.ts'
 
 export type { FakeRegistry, FakeRegistryOptions, Fault } from './fake-registry-types.ts'
-
-interface Stored {
-  readonly bytes: Buffer
-  readonly mediaType: string
-}
 
 /** Configuration under which all these registries may be talked to. */
 export function confFor(...registries: readonly FakeRegistry[]): RegistriesConf {
@@ -29,6 +25,7 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
   const tokens = new Map<string, string>()
   const requests: RecordedRequest[] = []
   const names = { registry: handleRegistry, token: handleToken, storage: handleStorage } as const
+  const uploads = createFakeUploads({ blobs, manifests, options: options.uploads, url: () => `${scheme}://${host}` })
   const servers = await Promise.all(
     (Object.keys(names) as (keyof typeof names)[]).map(async (server) => {
       const listener = (request: IncomingMessage, response: ServerResponse) => void serve(server, request, response)
@@ -44,32 +41,35 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
 
   async function serve(server: keyof typeof names, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url ?? '/'
-    const record: RecordedRequest = { server, method: request.method ?? '', path, headers: request.headers, body: '' }
+    const record: RecordedRequest = { server, method: request.method ?? '', path, headers: request.headers, body: '', bodyLength: 0 }
     requests.push(record)
-    for await (const chunk of request) record.body += String(chunk)
-    const entry = faults.findLast(({ match, left }) => left > 0 && match.test(path))
+    const entry = faults.findLast(({ match, left }) => left > 0 && (match.test(path) || match.test(`${request.method} ${path}`)))
     if (entry) entry.left--
     const fault = entry?.fault ?? {}
     response.on('error', () => {})
+    const bytes = fault.early ? Buffer.alloc(0) : await uploads.read(request, record, fault)
+    if (request.destroyed && !request.complete) return
     if (fault.delayMs) await sleep(fault.delayMs)
     if (fault.answer) return fault.answer(request, response)
     if (fault.status !== undefined) return send(response, { status: fault.status, bytes: Buffer.alloc(0), headers: {} }, fault)
-    send(response, names[server](request, record), fault)
+    send(response, names[server](request, record, bytes), fault)
   }
 
-  function handleRegistry(request: IncomingMessage): Answer {
+  function handleRegistry(request: IncomingMessage, _record: RecordedRequest, body: Buffer): Answer {
     const url = new URL(request.url ?? '/', `http://${host}`)
     const refused = authorize(request, url)
     if (refused) return refused
     if (url.pathname === '/v2/') return json(200, {})
     if (url.pathname === '/v1/search' && options.index) return searchIndex(options.index, url)
     if (url.pathname === '/v2/_catalog' && options.catalog !== false) return listCatalog(url)
+    const pushed = uploads.answer(request, url, body)
+    if (pushed) return pushed
     const [, repository = '', kind, selector = ''] = /^\/v2\/(.+)\/(manifests|blobs|tags|referrers)\/([^/]+)$/.exec(url.pathname) ?? []
     if (kind === 'manifests') return stored(manifests.get(`${repository}@${selector}`), 'MANIFEST_UNKNOWN', request)
     if (kind === 'tags') return listTags(repository, url)
     if (kind === 'referrers' && options.referrersApi !== false) return listReferrers(repository, selector)
     if (kind !== 'blobs') return json(404, { errors: [{ code: 'NAME_UNKNOWN', message: 'no such thing' }] })
-    if (!options.redirectBlobs) return stored(blobs.get(selector), 'BLOB_UNKNOWN', request)
+    if (!options.redirectBlobs) return stored(blobs.get(options.uploads ? `${repository}@${selector}` : selector), 'BLOB_UNKNOWN', request)
     return { status: 307, bytes: Buffer.alloc(0), headers: { location: `${scheme}://${storageHost}/${selector}?signature=secret` } }
   }
 
@@ -95,9 +95,10 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
     if (options.auth === 'basic' && !isUser(authorization)) return challenge('Basic realm="fake"')
     if (options.auth !== 'bearer') return undefined
     const [, repository] = /^\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(url.pathname) ?? []
-    const scope = repository ? `repository:${repository}:pull` : url.pathname === '/v2/_catalog' ? 'registry:catalog:*' : ''
+    const action = { GET: 'pull', HEAD: 'pull', DELETE: 'delete' }[request.method ?? ''] ?? 'push'
+    const scope = repository ? `repository:${repository}:${action}` : url.pathname === '/v2/_catalog' ? 'registry:catalog:*' : ''
     const granted = tokens.get(authorization?.replace('Bearer ', '') ?? '')
-    if (granted?.split(' ').includes(scope)) return undefined
+    if (granted?.split(' ').some((one) => grants(one, scope))) return undefined
     return challenge(`Bearer realm="${scheme}://${tokenHost}/token",service="fake, \\"quoted\\""${scope && `,scope="${scope}"`}`)
   }
 
@@ -192,6 +193,8 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
       return registry.addManifest(repository, body, { mediaType: MEDIA_TYPES.ociIndex, ...(tag && { tag }) })
     },
     fault: (match, fault) => void faults.push({ match, fault, left: fault.times ?? Number.POSITIVE_INFINITY }),
+    pushed: (repository, name) => (blobs.get(`${repository}@${name}`) ?? manifests.get(`${repository}@${name}`))?.bytes,
+    openUploads: () => uploads.open(),
     revokeTokens: () => tokens.clear(),
     async close() {
       for (const server of servers) server.closeAllConnections()
@@ -199,13 +202,6 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
     },
   }
   return registry
-}
-
-interface Answer {
-  readonly status: number
-  readonly bytes: Buffer
-  readonly headers: Readonly<Record<string, string>>
-  readonly head?: boolean
 }
 
 /** What Docker Hub answers: pages of a size that the client chooses. */
@@ -217,8 +213,16 @@ function searchIndex(index: readonly Readonly<Record<string, unknown>>[], url: U
   return json(200, { num_pages: Math.ceil(found.length / size), num_results: found.length, page, page_size: size, results })
 }
 
-function json(status: number, document: unknown, headers: Record<string, string> = {}): Answer {
-  return { status, bytes: Buffer.from(JSON.stringify(document)), headers: { 'content-type': 'application/json', ...headers } }
+/** `repository:x:pull,push` grants `repository:x:push`. */
+function grants(granted: string, wanted: string): boolean {
+  const end = wanted.lastIndexOf(':')
+  return (
+    granted.startsWith(wanted.slice(0, end + 1)) &&
+    granted
+      .slice(end + 1)
+      .split(',')
+      .includes(wanted.slice(end + 1))
+  )
 }
 
 function challenge(text: string): Answer {
