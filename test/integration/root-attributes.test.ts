@@ -59,7 +59,6 @@ async function inTurn(look: (name: string) => Promise<string>): Promise<string[]
 describe('the root of a container', () => {
   testNeeding(NEEDS, 'is as the uppermost layer with an entry for it says', async () => {
     expect(await inTurn(async (name) => (await runtime.run(name, LOOK)).stdout)).toEqual(EXPECTED)
-    expect((await runtime.run('own-root:1', ['stat', '-c', '%Y', '/'])).stdout).toBe('1600000000\n')
     for (const name of ['dotted:1', 'lower-root:1']) expect((await runtime.run(name, LOOK)).stdout).toBe(EXPECTED[0])
     expect((await runtime.run('no-root:1', LOOK)).stdout).toBe('755 0:0\n')
   })
