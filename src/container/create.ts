@@ -16,7 +16,7 @@ export interface ContainerImage {
   readonly name: string
   readonly config: ImageConfig
   readonly layers: readonly LayerReference[]
-  /** The additional image store that it is in; no row of this store can refer to it. */
+  /** Root of the additional image store that it is in. */
   readonly store: string | undefined
 }
 
@@ -61,6 +61,8 @@ export async function createContainer(
     name: options.name ?? id.slice(0, 12),
     podId: null,
     imageId: image.store === undefined ? image.id : null,
+    imageStore: image.store ?? null,
+    foreignImageId: image.store === undefined ? null : image.id,
     imageName: image.name,
     createdAt: Date.now(),
     startedAt: null,

@@ -12,6 +12,8 @@ export interface ContainerSummary {
   readonly id: string
   readonly name: string
   readonly imageId: string | null
+  /** Root of the additional image store that its image is in; null for the own store. */
+  readonly imageStore: string | null
   readonly imageName: string | null
   readonly status: ContainerStatus
   readonly command: readonly string[]
@@ -39,6 +41,8 @@ export interface ContainerInfoBase {
   readonly id: string
   readonly name: string
   readonly imageId: string | null
+  /** Root of the additional image store that its image is in; null for the own store. */
+  readonly imageStore: string | null
   readonly imageName: string | null
   /** Path of its OCI runtime. */
   readonly ociRuntime: string
@@ -90,6 +94,7 @@ class Summary implements ContainerSummary {
   readonly id: string
   readonly name: string
   readonly imageId: string | null
+  readonly imageStore: string | null
   readonly imageName: string | null
   readonly status: ContainerStatus
   readonly exitCode: number | null
@@ -100,7 +105,8 @@ class Summary implements ContainerSummary {
     this.#row = row
     this.id = row.id
     this.name = row.name
-    this.imageId = row.imageId
+    this.imageId = row.imageId ?? row.foreignImageId
+    this.imageStore = row.imageStore
     this.imageName = row.imageName
     this.status = row.status
     this.exitCode = row.exitCode
@@ -128,8 +134,8 @@ class Summary implements ContainerSummary {
   }
 
   toJSON(): ContainerSummary {
-    const { id, name, imageId, imageName, status, command, labels, createdAt, startedAt, finishedAt, exitCode, pid } = this
-    return { id, name, imageId, imageName, status, command, labels, createdAt, startedAt, finishedAt, exitCode, pid }
+    const { id, name, imageId, imageStore, imageName, status, command, labels, createdAt, startedAt, finishedAt, exitCode, pid } = this
+    return { id, name, imageId, imageStore, imageName, status, command, labels, createdAt, startedAt, finishedAt, exitCode, pid }
   }
 }
 
@@ -143,11 +149,12 @@ export async function inspectContainer(context: Context, id: string): Promise<Co
 
 function toInfo(row: ContainerRow, stored: StoredContainer): ContainerInfo {
   const { config, ociRuntime } = stored
-  const { id, name, imageId, imageName, labels, restartCount, attached, error } = row
+  const { id, name, imageStore, imageName, labels, restartCount, attached, error } = row
   const base: ContainerInfoBase = {
     id,
     name,
-    imageId,
+    imageId: row.imageId ?? row.foreignImageId,
+    imageStore,
     imageName,
     ociRuntime,
     config,

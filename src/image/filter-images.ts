@@ -34,15 +34,24 @@ export function filterImages(context: Context, images: readonly ImageSummary[], 
       (patterns === undefined || image.names.some((name) => patterns.some((pattern) => matchesName(pattern, name)))) &&
       (labels === undefined || Object.entries(labels).every(([key, value]) => hasLabel(image.labels, key, value))) &&
       (dangling === undefined || dangling === (image.names.length === 0)) &&
-      (used === undefined || used.has(image.readOnly ? (image.names.find((name) => used.has(name)) ?? image.id) : image.id) === inUse) &&
+      (used === undefined || used.has(placeOf(image)) === inUse) &&
       (earlier === undefined || builtAt(image) < earlier) &&
       (later === undefined || builtAt(image) > later),
   )
 }
 
-/** Ids of the images that containers were made from; the names of those that are in additional stores. */
+/** The images that containers were made from: those of the own store by id, others with the store. */
 export function usedImages(context: Context): ReadonlySet<string> {
-  return new Set(listContainers(context.db).flatMap(({ imageId, imageName }) => imageId ?? imageName ?? []))
+  return new Set(
+    listContainers(context.db).flatMap(({ imageId, imageStore, foreignImageId }) =>
+      foreignImageId === null ? (imageId ?? []) : placeOf({ id: foreignImageId, store: imageStore ?? undefined }),
+    ),
+  )
+}
+
+/** One image can be in several stores. */
+function placeOf({ id, store }: Pick<ImageSummary, 'id' | 'store'>): string {
+  return store === undefined ? id : `${store} ${id}`
 }
 
 function timeOf(context: Context, moment: string | Date | undefined): number | undefined {

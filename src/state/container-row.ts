@@ -15,7 +15,11 @@ export interface ContainerRow {
   readonly id: string
   readonly name: string
   readonly podId: string | null
+  /** Of the own store: it cannot be removed as long as this row is there. */
   readonly imageId: string | null
+  /** Root of the additional image store that the image is in, which may lose it at any time, and its id there. */
+  readonly imageStore: string | null
+  readonly foreignImageId: string | null
   readonly imageName: string | null
   readonly status: ContainerStatus
   /** Milliseconds since the epoch, like the other times. */
@@ -59,7 +63,20 @@ export interface ContainerRow {
 /** What a listing shows. Text that few readers look into stays JSON: parsing it would double the time of a listing. */
 export type ContainerSummaryRow = Pick<
   ContainerRow,
-  'id' | 'name' | 'podId' | 'imageId' | 'imageName' | 'status' | 'createdAt' | 'startedAt' | 'finishedAt' | 'exitCode' | 'pid' | 'health'
+  | 'id'
+  | 'name'
+  | 'podId'
+  | 'imageId'
+  | 'imageStore'
+  | 'foreignImageId'
+  | 'imageName'
+  | 'status'
+  | 'createdAt'
+  | 'startedAt'
+  | 'finishedAt'
+  | 'exitCode'
+  | 'pid'
+  | 'health'
 > & { readonly commandJson: string; readonly labelsJson: string; readonly portsJson: string }
 
 export type NewContainerRow = Omit<ContainerRow, 'status' | 'generation'>
@@ -69,6 +86,7 @@ export type ContainerPatch = Partial<Omit<ContainerRow, 'id' | 'status' | 'creat
 export interface ContainerFilter {
   readonly status?: readonly ContainerStatus[]
   readonly podId?: string
+  /** Of whichever store. */
   readonly imageId?: string
   readonly ephemeral?: boolean
   readonly labels?: Readonly<Record<string, string>>
@@ -79,6 +97,8 @@ export const containerTable = defineTable<ContainerRow>('containers', {
   name: 'plain',
   podId: 'plain',
   imageId: 'plain',
+  imageStore: 'plain',
+  foreignImageId: 'plain',
   imageName: 'plain',
   status: 'plain',
   createdAt: 'plain',

@@ -15,7 +15,7 @@ import { isReferenceViolation } from './sqlite-error.ts'
 import type { Transition } from './transition.ts'
 
 const SUMMARY =
-  `${table.pick(['id', 'name', 'podId', 'imageId', 'imageName', 'status', 'createdAt', 'startedAt', 'finishedAt', 'exitCode', 'pid', 'health'])}, ` +
+  `${table.pick(['id', 'name', 'podId', 'imageId', 'imageStore', 'foreignImageId', 'imageName', 'status', 'createdAt', 'startedAt', 'finishedAt', 'exitCode', 'pid', 'health'])}, ` +
   'command AS commandJson, labels AS labelsJson, ports AS portsJson'
 
 /**
@@ -85,7 +85,7 @@ function conditions({ status, podId, imageId, ephemeral, labels = {} }: Containe
   const terms: { sql: string; values: SqlValue[] }[] = []
   if (status) terms.push({ sql: `status IN (${status.map(() => '?').join(', ')})`, values: [...status] })
   if (podId !== undefined) terms.push({ sql: 'pod_id = ?', values: [podId] })
-  if (imageId !== undefined) terms.push({ sql: 'image_id = ?', values: [imageId] })
+  if (imageId !== undefined) terms.push({ sql: '(image_id = ? OR foreign_image_id = ?)', values: [imageId, imageId] })
   if (ephemeral !== undefined) terms.push({ sql: 'ephemeral = ?', values: [ephemeral ? 1 : 0] })
   // json_each, not a JSON path: a label may contain any character
   for (const label of Object.entries(labels)) {

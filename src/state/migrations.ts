@@ -11,6 +11,10 @@ export interface Migration {
 export const MIGRATIONS: readonly Migration[] = [
   { name: 'first schema', sql: SCHEMA_V1 },
   { name: 'warnings of containers', sql: "ALTER TABLE containers ADD COLUMN warnings TEXT NOT NULL DEFAULT '[]'" },
+  {
+    name: 'images of other stores that containers are of',
+    sql: 'ALTER TABLE containers ADD COLUMN image_store TEXT; ALTER TABLE containers ADD COLUMN foreign_image_id TEXT;',
+  },
 ]
 
 /** 'podl', so that file(1) and we can tell a store of podlib from any other SQLite file. */

@@ -21,6 +21,8 @@ export function containerRow(name: string, changes: Partial<NewContainerRow> = {
     name,
     podId: null,
     imageId: null,
+    imageStore: null,
+    foreignImageId: null,
     imageName: 'docker.io/library/alpine:3.20',
     createdAt: 1_700_000_000_000,
     startedAt: null,

@@ -89,7 +89,10 @@ describe('an image of podman’s store', () => {
       (await runtime.run(NAME, ['sh', '-c', 'ls /home; stat -c %a /bin/busybox; ls /etc/os-release; echo mine > /etc/group'])).stdout,
     ).toBe('new\n4711\n')
     const container = await runtime.containers.run({ image: NAME, name: 'c', command: SLEEP })
-    expect(await container.inspect()).toMatchObject({ imageId: null, imageName: NAME })
+    const { id: imageId } = await runtime.images.get(NAME)
+    const image = { imageId, imageStore: root, imageName: NAME }
+    expect(await container.inspect()).toMatchObject(image)
+    expect(await runtime.containers.list({ imageId })).toEqual([expect.objectContaining({ id: container.id, ...image })])
     expect((await container.exec(['sh', '-c', 'echo x > /new && cat /new'])).stdout).toBe('x\n')
     expect((await runtime.images.list({ inUse: true })).map(({ names }) => names)).toEqual([[NAME]])
     await container.stop({ timeoutMs: 0 })

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals'
 import Sqlite from 'better-sqlite3'
+import { getContainer } from '../../../src/state/container-table.ts'
 import { openDatabase } from '../../../src/state/database.ts'
 import { isCurrent, MIGRATIONS, type Migration, migrate } from '../../../src/state/migrations.ts'
 import { temporaryDirectories } from '../../helpers/temporary-directory.ts'
@@ -110,5 +111,39 @@ describe('a store', () => {
     const opened = await Promise.all([1, 2, 3].map(() => openDatabase(path)))
     expect(opened[0]?.get('PRAGMA user_version')).toEqual({ user_version: MIGRATIONS.length })
     for (const db of opened) db.close()
+  })
+
+  test.each([1, 2])('of schema %i keeps its containers, which have what came later at its default', async (version) => {
+    const path = join(newDirectory(), 'podlib.db')
+    const old = new Sqlite(path)
+    migrate(old, path, MIGRATIONS.slice(0, version))
+    old.exec(`INSERT INTO images (id, created_at, stored_at, os, architecture, variant, size, labels, config)
+      VALUES ('${'1'.repeat(64)}', 0, 0, 'linux', 'amd64', '', 0, '{}', x'7b7d')`)
+    const columns = old.pragma('table_info(containers)') as { name: string; type: string; notnull: number }[]
+    const needed = columns.filter(({ name, notnull }) => notnull === 1 || name === 'id')
+    const given: Record<string, string> = {
+      id: 'c',
+      name: 'kept',
+      status: 'exited',
+      command: '[]',
+      labels: '{}',
+      ports: '[]',
+      network: 'null',
+      warnings: '[]',
+    }
+    const values = needed.map(({ name }) => given[name] ?? 0)
+    old
+      .prepare(`INSERT INTO containers (${needed.map(({ name }) => name)}, image_id) VALUES (${needed.map(() => '?')}, ?)`)
+      .run(...values, '1'.repeat(64))
+    old.close()
+    const db = await openDatabase(path)
+    expect(getContainer(db, 'c')).toMatchObject({
+      name: 'kept',
+      imageId: '1'.repeat(64),
+      imageStore: null,
+      foreignImageId: null,
+      warnings: [],
+    })
+    db.close()
   })
 })
