@@ -39,7 +39,8 @@ export interface RuntimeOptions {
   readonly cgroupParent?: string
   /**
    * Roots of stores of podman, buildah or CRI-O (`/var/lib/containers/storage`) whose images are found and run where they are,
-   * without a copy. They are only read; what they hold is trusted as it is. @defaultValue []
+   * without a copy. They are only read. As with podman the policy is asked when an image is pulled, not when it is run: what such a
+   * store holds is trusted as it is. `images.verify(name, { layers: true })` asks the policy and proves every layer. @defaultValue []
    */
   readonly additionalImageStores?: readonly string[]
   /** Environment that paths, proxies and credentials are looked up in. @defaultValue `process.env` */

@@ -55,7 +55,7 @@ export function foreignRow({ id, config, configBytes, layers, storedAt }: Foreig
   return { id, createdAt: buildTime(config), storedAt, os, architecture, variant, size, labels, config: configBytes }
 }
 
-/** Its layers as they lie, bottom first. @throws ERR_STORE_UNSUPPORTED, ERR_LAYER_NOT_FOUND */
+/** Its layers as they lie, bottom first. @throws ERR_STORE_UNSUPPORTED, ERR_STORE_CORRUPT, ERR_LAYER_NOT_FOUND */
 export function foreignTrees({ imageStores }: Context, image: ForeignImage): readonly `/${string}`[] {
   return imageStores.additional.find(({ root }) => root === image.store)?.trees(image) ?? []
 }

@@ -31,11 +31,13 @@ export function openStoredElsewhere(context: Context, place: StorageLocation): {
       details: { image: place.image, root },
     })
   const { image, name, named } = found
-  const reference = named ? { reference: parseReference(name) } : {}
-  return {
-    source: imageSource(context, image),
-    identity: { transport: 'containers-storage', driver, root, imageId: image.id, ...reference },
-  }
+  return { source: imageSource(context, image), identity: storedIdentity(image, named ? name : undefined) }
+}
+
+/** What a policy is asked about. */
+export function storedIdentity({ id, store }: ForeignImage, name: string | undefined): ImageIdentity {
+  const reference = name === undefined ? {} : { reference: parseReference(name) }
+  return { transport: 'containers-storage', driver: 'overlay', root: realRoot(store), imageId: id, ...reference }
 }
 
 function imageSource(context: Context, { names, configBytes, layers }: ForeignImage): ConfigSource {
@@ -44,18 +46,20 @@ function imageSource(context: Context, { names, configBytes, layers }: ForeignIm
     names,
     config: async () => configBytes,
     layerCount: layers.length,
-    layer: async (position) => ({ stream: Readable.from(layerTar(context, layers[position] as ForeignLayer)) }),
+    layer: async (position) => ({ stream: Readable.from(foreignLayerTar(context, layers[position] as ForeignLayer, context.closing)) }),
   }
 }
 
-async function* layerTar(context: Context, { tarSplit, tree }: ForeignLayer): AsyncGenerator<Buffer> {
+/** The tar of a layer, while a worker writes it. */
+export async function* foreignLayerTar(
+  context: Context,
+  { tarSplit, tree }: ForeignLayer,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
   const host = await context.host()
   const path = ioPath(context, 'tar')
-  yield* drainJob(
-    path,
-    (signal) => host.run('split-tar', { record: tarSplit, tree, target: path }, { signal, unqueued: true }),
-    context.closing,
-  )
+  const write = (either: AbortSignal) => host.run('split-tar', { record: tarSplit, tree, target: path }, { signal: either, unqueued: true })
+  yield* drainJob(path, write, signal)
 }
 
 /** The policy is asked about the directory itself, not about a link to it. */

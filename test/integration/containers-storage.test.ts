@@ -7,7 +7,7 @@ import { openPodman, type Podman } from '../helpers/podman.ts'
 import { outputOf, runProgram } from '../helpers/programs.ts'
 import { failure } from '../helpers/registry-world.ts'
 import { ROOTLESS_NEEDS, rootlessLab } from '../helpers/rootless-lab.ts'
-import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab } from '../helpers/runtime-store.ts'
+import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
 import { writeSmallImage } from '../helpers/small-image.ts'
 import { type TarBlock, tar } from '../helpers/tar-builder.ts'
 import { tarImage } from '../helpers/tar-image.ts'
@@ -125,6 +125,39 @@ describe('an image of podman’s store', () => {
     expect(await failure(image.untag())).toMatchObject(refused)
     expect(await failure(image.save({ path: join(directory(), 'a.tar') }))).toMatchObject(refused)
     expect(await runtime.images.prune({ all: true })).toMatchObject({ removed: [] })
+  })
+
+  it('is judged by a policy as what a pull from there would be, and its layers are proven on demand', async () => {
+    const copy = join(directory(), 'store')
+    await runProgram('cp', ['-a', root, copy])
+    const runtime = await (await lab.emptyStore({ additionalImageStores: [copy] })).open()
+    const image = await runtime.images.get(NAME)
+    const { layers } = await image.inspect()
+    const intact = layers.map(({ diffId }) => ({ diffId, intact: true, problem: undefined }))
+    expect(await image.verify({ layers: true })).toMatchObject({ accepted: true, decisions: [{ accepted: true }], layers: intact })
+    const policy = { default: [{ type: 'insecureAcceptAnything' }], transports: { 'containers-storage': { '': [{ type: 'reject' }] } } }
+    expect(await image.verify({ policy })).toMatchObject({ accepted: false, decisions: [{ accepted: false }], layers: undefined })
+    const top = layers.at(-1)?.diffId as string
+    const record = (
+      JSON.parse(readFileSync(join(copy, 'overlay-layers/layers.json'), 'utf8')) as { id: string; 'diff-digest': string }[]
+    ).find((layer) => layer['diff-digest'] === top)
+    writeFileSync(join(copy, 'overlay', record?.id as string, 'diff/bin/busybox'), readFileSync('/proc/self/exe'))
+    const changed = [...intact.slice(0, -1), { diffId: top, intact: false, problem: expect.stringContaining('its tar is sha256:') }]
+    expect(await image.verify({ layers: true })).toMatchObject({ accepted: false, decisions: [{ accepted: true }], layers: changed })
+    const thrown = { code: 'ERR_STORE_CORRUPT', details: { imageId: image.id, diffId: top } }
+    expect(await failure(image.verify({ layers: true, throwIfDenied: true }))).toMatchObject(thrown)
+  })
+
+  it('proves layers of the own store the same way', async () => {
+    const store = await lab.store()
+    const runtime = await store.open()
+    const image = await runtime.images.get(SMALL)
+    const [layer] = (await image.inspect()).layers
+    const diffId = layer?.diffId as string
+    expect((await image.verify({ layers: true })).layers).toEqual([{ diffId, intact: true, problem: undefined }])
+    writeFileSync(join(store.root, 'layers', diffId.slice('sha256:'.length), 'fs/etc/passwd'), 'root::0:0:root:/root:/bin/sh\n')
+    const verification = await image.verify({ layers: true })
+    expect(verification).toMatchObject({ accepted: false, layers: [{ diffId, intact: false, problem: expect.any(String) }] })
   })
 
   it('comes and goes while the runtime is open, also under a container, which then says so', async () => {

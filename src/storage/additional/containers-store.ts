@@ -29,6 +29,8 @@ export interface ForeignImage {
 
 export interface ForeignLayer {
   readonly diffId: Digest
+  /** What the store has noted of its tar: anything else than the diff ID is a store that contradicts itself. */
+  readonly recordedDiffId: Digest
   /** Bytes of its tar. */
   readonly size: number
   /** The directory that overlay takes as a lower one. */
@@ -44,7 +46,7 @@ export interface ContainersStore {
   readonly root: string
   /** Those that are whole and that podlib understands. Reads again what has changed since. @throws ERR_STORE_UNREADABLE, ERR_STORE_UNSUPPORTED, ERR_PERMISSION */
   images(): readonly ForeignImage[]
-  /** The layers of an image as directories to be used in place, bottom first. @throws ERR_STORE_UNSUPPORTED, ERR_LAYER_NOT_FOUND */
+  /** The layers of an image as directories to be used in place, bottom first. @throws ERR_STORE_UNSUPPORTED, ERR_STORE_CORRUPT, ERR_LAYER_NOT_FOUND */
   trees(image: ForeignImage): readonly `/${string}`[]
 }
 
@@ -115,12 +117,12 @@ function readImage(root: string, record: ImageRecord, layers: ReadonlyMap<string
   }
 }
 
-/** Undefined unless the layers are, as far as the store tells, those that the config names. */
+/** Undefined unless there are as many layers as the config names. */
 function foreignLayers(root: string, chain: readonly LayerRecord[], diffIds: readonly Digest[]): ForeignLayer[] | undefined {
   if (chain.length !== diffIds.length) return undefined
-  if (chain.some(({ diffId }, position) => (diffId ?? diffIds[position]) !== diffIds[position])) return undefined
-  return chain.map(({ id, size, mapped }, position) => ({
+  return chain.map(({ id, diffId, size, mapped }, position) => ({
     diffId: diffIds[position] as Digest,
+    recordedDiffId: diffId ?? (diffIds[position] as Digest),
     size,
     tree: join(root, 'overlay', id, 'diff'),
     tarSplit: join(root, 'overlay-layers', `${id}.tar-split.gz`),
@@ -161,7 +163,11 @@ function assertUsable(root: string, uid: number): void {
   if (program?.trim() === 'true') throw unsupported(root, 'its layers are for fuse-overlayfs: pull a copy from it instead')
 }
 
-function usableTree(root: string, { tree, diffId, mapped }: ForeignLayer): `/${string}` {
+function usableTree(root: string, { tree, diffId, recordedDiffId, mapped }: ForeignLayer): `/${string}` {
+  if (recordedDiffId !== diffId) {
+    const text = `cannot use an image of the image store ${root}: it has layer ${recordedDiffId} where the image has ${diffId}; remove it there and pull it again`
+    throw new PodlibError('ERR_STORE_CORRUPT', text, { details: { root, diffId, recordedDiffId } })
+  }
   if (mapped) throw unsupported(root, `layer ${diffId} has mapped ids: pull a copy from it instead`)
   const layer = join(tree, '..')
   if (isRealDirectory(join(layer, 'composefs-data')))

@@ -101,7 +101,6 @@ describe('a store of containers/storage', () => {
     ['an image whose layer is not there', { layers: [LAYERS[1]] }],
     ['layers that are still being unpacked', { layers: [LAYERS[0], { ...LAYERS[1], flags: { incomplete: true } }] }],
     ['layers in a ring', { layers: [{ ...LAYERS[0], parent: TOP }, LAYERS[1]] }],
-    ['layers that are not those of the config', { config: { rootfs: { type: 'layers', diff_ids: [DIFF_IDS[1], DIFF_IDS[0]] } } }],
     ['fewer layers than the config has', { images: [image({ layer: BOTTOM })] }],
     ['a layer by a path', { images: [image({ layer: `../${TOP.slice(3)}` })], layers: [{ ...LAYERS[1], id: `../${TOP.slice(3)}` }] }],
     ['an image by a path', { images: [image({ id: '../../etc' })] }],
@@ -139,6 +138,17 @@ describe('a store of containers/storage', () => {
     const huge = store()
     truncateSync(list(huge), 65 * 1024 * 1024)
     expect(codeOf(() => open(huge).images())).toBe('ERR_STORE_UNREADABLE')
+  })
+
+  test('gives no layers that it has noted as others than those of the config, and says which', () => {
+    const opened = open(store({ config: { rootfs: { type: 'layers', diff_ids: [DIFF_IDS[1], DIFF_IDS[0]] } } }))
+    const [found] = opened.images()
+    expect(() => opened.trees(found as never)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_STORE_CORRUPT',
+        details: { root: opened.root, diffId: DIFF_IDS[1], recordedDiffId: DIFF_IDS[0] },
+      }),
+    )
   })
 
   test('gives no layer that is gone, a link, or not to be mounted as it is', () => {
