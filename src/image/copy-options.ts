@@ -4,7 +4,10 @@ import type { Platform } from '../spec/platform.ts'
 
 /** @public */
 export interface CopyImageOptions {
-  /** Copy an index with all its images, and its bytes unchanged, instead of the image for one platform. @defaultValue false */
+  /**
+   * Copy an index with everything that it lists, and its bytes unchanged, instead of the image for one platform. The policy must
+   * accept each of its images, by a signature of its own or of the index. @defaultValue false
+   */
   readonly all?: boolean
   /** Which image of an index. @defaultValue the platform of this machine */
   readonly platform?: string | Platform

@@ -200,5 +200,10 @@ describe('an image for a Docker daemon', () => {
       service.kill('SIGTERM')
       await new Promise((resolve) => service.once('exit', resolve))
     }
+    const lost = await lab.emptyStore({ env: { ...process.env, DOCKER_HOST: `unix://${socket}` } })
+    const runtime = await lost.open()
+    const image = await runtime.images.pull(`oci:${path}/layout:latest`)
+    for (const push of [image.push('docker-daemon:app:1'), runtime.images.copy(`oci:${path}/layout:latest`, 'docker-daemon:app:1')])
+      expect(await failure(push)).toMatchObject({ code: 'ERR_DOCKER_DAEMON', kind: 'unavailable' })
   })
 })
