@@ -13,9 +13,9 @@ export interface CopyImageOptions {
   readonly platform?: string | Platform
   /**
    * `keep`: signatures go along, to where podlib and others look for them at the destination: files (`dir:`), a lookaside
-   * directory (`lookaside-staging`, or a `lookaside` that is a directory, of registries.d), a cosign attachment (with
-   * `use-sigstore-attachments`), referrers. Where there is no such place, or the manifest had to be converted, the copy is
-   * refused before anything is written. Of an index without `all` only those of the chosen image go along.
+   * directory (`lookaside-staging` or `lookaside` of registries.d, else the one that containers/image has by default), a cosign
+   * attachment (with `use-sigstore-attachments`), referrers. Where there is no such place, or the manifest has to be converted,
+   * the copy is refused before anything is written. Of an index without `all` only those of the chosen image go along.
    * `remove`: they are left behind. @defaultValue `'keep'`
    */
   readonly signatures?: 'keep' | 'remove'
