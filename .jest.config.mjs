@@ -6,7 +6,8 @@ export default {
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/dist/', '<rootDir>/temp/'],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/temp/'],
   transform: { '^.+\\.ts$': '<rootDir>/test/ts-transform.mjs' },
-  collectCoverageFrom: ['src/**/*.ts', '!src/programs/**'],
+  coveragePathIgnorePatterns: ['/node_modules/', '<rootDir>/test/', '<rootDir>/src/programs/', '<rootDir>/src/.*\\.js$'],
   coverageProvider: 'babel',
+  testSequencer: '<rootDir>/test/runner/sequencer.mjs',
   testTimeout: 60_000,
 }

@@ -2,14 +2,18 @@
 //
 //   node test/run.mjs [PATTERN...]     only the test files whose path contains one of the patterns
 //
-// Unit tests run in parallel; what uses the host (integration, hostile, fault) one file after the other. The run fails
+// Files run in parallel, each with directories of its own: first the unit tests, then what uses the host (integration,
+// hostile, fault), which waits for other programs and therefore has a process more than there are processors. The run fails
 // when a test fails, when something is left behind on the machine, and, with CI=true, when a test was skipped for
 // any other reason than an ability that this machine really lacks. With CI=true whatever is new counts as left behind;
 // with PODLIB_TEST_SHARED=1, where others test podlib on the same machine, only what bears the marks of this run.
 import { randomBytes } from 'node:crypto'
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { missingAbilities } from './helpers/abilities.ts'
+import { debianTar } from './helpers/debian-tar.ts'
 import { cleanUp, removeTemporaryFiles } from './runner/clean-up.ts'
 import { belowFloor, coverageTable, mergeCoverage } from './runner/coverage.ts'
 import { leftBehind, readMachine } from './runner/machine.ts'
@@ -18,6 +22,8 @@ import { runJest } from './runner/run-jest.ts'
 const HOST_SUITES = '/test/(integration|hostile|fault)/'
 const OTHER_SUITES = '/test/(unit|contract)/'
 const NEVER = ['/node_modules/', '/dist/', '/temp/']
+/** Sources that no test loads count as well; that the first of the two runs says so is enough. */
+const ALL_SOURCES = ['src/**/*.ts', '!src/**/*.d.ts', '!src/programs/**'].flatMap((glob) => ['--collectCoverageFrom', glob])
 const SETTLE_MS = 8_000
 /** Percent of lines; what only runs in worker processes is not counted. */
 const FLOORS = {
@@ -36,6 +42,9 @@ const company = isCi ? 'alone' : process.env.PODLIB_TEST_SHARED === '1' ? 'teste
 const run = { environmentMark: `PODLIB_TEST_RUN=${randomBytes(8).toString('hex')}`, directory: mkdtempSync('/tmp/podlib-') }
 // Root of a user namespace that a test makes has to get through to what lies in it.
 chmodSync(run.directory, 0o711)
+const madeOnce = join(run.directory, 'once')
+mkdirSync(madeOnce, { mode: 0o700 })
+process.env.PODLIB_TEST_MADE_ONCE = madeOnce
 
 /** Processes that were told to end may need a moment. */
 async function findLeftovers(before) {
@@ -57,9 +66,16 @@ function jest(name, ignored, args, timeoutMs) {
     output,
     timeoutMs,
     args: [...ignore, '--coverage', '--passWithNoTests', '--cacheDirectory', 'node_modules/.cache/jest', ...args, ...patterns],
-    environment: { TMPDIR: run.directory, [variable]: value },
+    // Programs of the tests, and above all host workers, start from sources: what Node compiles is kept for the next ones.
+    environment: {
+      TMPDIR: run.directory,
+      NODE_COMPILE_CACHE: resolve('node_modules/.cache/node'),
+      [variable]: value,
+    },
   })
 }
+
+const workers = (count) => ['--maxWorkers', String(count)]
 
 /** A skipped test says in its name what it needs: `... [needs root]`. That is a reason only where it is true. */
 function skippedWithoutReason(skipped) {
@@ -77,8 +93,12 @@ function report(title, items) {
 
 rmSync('coverage', { recursive: true, force: true })
 const before = readMachine(run)
-const unit = await jest('unit', HOST_SUITES, [], 600_000)
-const host = await jest('host', OTHER_SUITES, ['--runInBand'], 1_500_000)
+// Packages of Debian come over the network: meanwhile the unit tests run. A test that needs them waits, or tries once more.
+if (patterns.length === 0 && !missingAbilities().includes('mmdebstrap')) debianTar().catch(() => {})
+const processors = availableParallelism()
+const unit = await jest('unit', HOST_SUITES, [...workers(processors), ...ALL_SOURCES], 600_000)
+const host = await jest('host', OTHER_SUITES, workers(processors + 1), 1_500_000)
+rmSync(madeOnce, { recursive: true, force: true })
 const skipped = [...unit.skipped, ...host.skipped]
 
 const map = mergeCoverage(['coverage/unit', 'coverage/host'], 'coverage')

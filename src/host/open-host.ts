@@ -64,8 +64,10 @@ function ownFacts(): HostFacts {
   return { inUserNamespace: !first, overlayXattrs: first ? 'trusted' : 'user', makesCgroups: first, uids, gids: map('gid_map') }
 }
 
-/** What helper programs may know of the application's environment. */
+/** What the worker may know of the application's environment; a compile cache of the application saves the worker's compiling too. */
 function workerEnv(env: Readonly<Record<string, string>>): Record<string, string> {
-  const kept = ['PATH', 'XDG_RUNTIME_DIR'].flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]] as const]))
+  const kept = ['PATH', 'XDG_RUNTIME_DIR', 'NODE_COMPILE_CACHE'].flatMap((name) =>
+    env[name] === undefined ? [] : [[name, env[name]] as const],
+  )
   return Object.fromEntries(kept)
 }

@@ -4,15 +4,18 @@ import type { Platform } from '../spec/platform.ts'
 
 /** @public */
 export interface CopyImageOptions {
-  /** Copy an index with all its images, and its bytes unchanged, instead of the image for one platform. @defaultValue false */
+  /**
+   * Copy an index with everything that it lists, and its bytes unchanged, instead of the image for one platform. The policy must
+   * accept each of its images, by a signature of its own or of the index. @defaultValue false
+   */
   readonly all?: boolean
   /** Which image of an index. @defaultValue the platform of this machine */
   readonly platform?: string | Platform
   /**
    * `keep`: signatures go along, to where podlib and others look for them at the destination: files (`dir:`), a lookaside
-   * directory (`lookaside-staging`, or a `lookaside` that is a directory, of registries.d), a cosign attachment (with
-   * `use-sigstore-attachments`), referrers. Where there is no such place, or the manifest had to be converted, the copy is
-   * refused before anything is written. Of an index without `all` only those of the chosen image go along.
+   * directory (`lookaside-staging` or `lookaside` of registries.d, else the one that containers/image has by default), a cosign
+   * attachment (with `use-sigstore-attachments`), referrers. Where there is no such place, or the manifest has to be converted,
+   * the copy is refused before anything is written. Of an index without `all` only those of the chosen image go along.
    * `remove`: they are left behind. @defaultValue `'keep'`
    */
   readonly signatures?: 'keep' | 'remove'

@@ -72,6 +72,7 @@ async function copyManifests(context: Context, from: ManifestCopySource, place: 
     report({ phase: 'verify', reference })
     await verifyTree(context, from, tree, signal)
   }
+  // Registries and directories hold every manifest, layouts only those of OCI.
   const isLayout = place.transport === 'oci' || place.transport === 'oci-archive'
   const converted = isLayout ? convertTree(tree) : tree
   const found = await signaturesOf(context, from, tree, run)

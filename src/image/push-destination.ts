@@ -24,7 +24,6 @@ export async function registryDestination(
   return {
     where: formatReference(reference),
     parallel: PARALLEL_BLOBS,
-    holds: () => true,
     putBlob: (blob, { onProgress, signal }) =>
       registry.pushBlob(reference, blob, { ...options(signal), onProgress, ...(blob.mountFrom && { mountFrom: blob.mountFrom }) }),
     async putManifest(raw, signal) {

@@ -31,7 +31,15 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
   const storage = await context.storage()
   const diffIds = config.rootfs.diff_ids
   const before = new Map(diffIds.map((diffId) => [diffId, getLayer(db, diffId)]))
-  await storage.seal(diffIds, { written: [...before.values()].some((layer) => layer?.state === 'staging') })
+  const assertUnchanged = () => {
+    for (const [diffId, layer] of before) assertSame(layer, getLayer(db, diffId), diffId)
+  }
+  const written = [...before.values()].some((layer) => layer?.state === 'staging')
+  await storage.seal(diffIds, { written }).catch((error: unknown) => {
+    // A layer that is being removed cannot be sealed, whatever the system calls that.
+    assertUnchanged()
+    throw error
+  })
   const id = digestHex(configDigest)
   const { os, architecture, variant = '' } = normalizePlatform(config)
   await db.transaction(
@@ -44,10 +52,8 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
         { id, createdAt: buildTime(config), storedAt: Date.now(), os, architecture, variant, size, labels, config: configBytes },
         layers,
       )
-      for (const [diffId, layer] of before) {
-        assertSame(layer, getLayer(db, diffId), diffId)
-        updateLayer(db, diffId, { state: 'ready', lastUsedAt: Date.now() })
-      }
+      assertUnchanged()
+      for (const diffId of before.keys()) updateLayer(db, diffId, { state: 'ready', lastUsedAt: Date.now() })
       const kept = listImageManifests(db, id).find(({ digest }) => digest === raw.digest)?.signatures ?? null
       putImageManifest(db, {
         imageId: id,

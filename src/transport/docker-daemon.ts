@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import type { Client } from 'undici'
-import { errorCode, errorMessage, PodlibError } from '../errors/errors.ts'
+import { errorCode, errorMessage, isPodlibError, PodlibError } from '../errors/errors.ts'
 
 /** The socket that is asked when the environment does not say. */
 const DEFAULT_SOCKET = '/var/run/docker.sock'
@@ -23,7 +23,7 @@ export type DaemonOptions = Omit<DaemonImageOptions, 'image'>
 function daemonSocket(dockerHost: string | undefined): string {
   if (!dockerHost) return DEFAULT_SOCKET
   if (dockerHost.startsWith('unix://') && dockerHost.length > 7) return dockerHost.slice(7)
-  throw new PodlibError('ERR_TRANSPORT', 'DOCKER_HOST is no Unix socket; only docker daemons of this machine can be read', {
+  throw new PodlibError('ERR_TRANSPORT', 'DOCKER_HOST is no Unix socket; only Docker daemons of this machine can be reached', {
     details: { protocol: dockerHost.split(':', 1)[0] },
   })
 }
@@ -60,16 +60,14 @@ export async function withDaemonImage<Result>(
  */
 export async function loadIntoDaemon(options: DaemonOptions, archive: Readable): Promise<void> {
   const { signal } = options
-  let failure: { readonly error: unknown } | undefined
-  archive.once('error', (error) => {
-    failure = { error }
-  })
+  archive.on('error', () => {})
   await withDaemon(options, async ({ client, socketPath }) => {
     const headers = { 'content-type': 'application/x-tar' }
     const request = { method: 'POST', path: '/images/load?quiet=1', headers, body: archive, ...(signal && { signal }) } as const
     const { statusCode, body } = await client.request(request).catch((error: unknown) => {
       signal?.throwIfAborted()
-      throw failure ? failure.error : unreachable(socketPath, error)
+      // What the archive fails with comes out here too.
+      throw isPodlibError(error) ? error : unreachable(socketPath, error)
     })
     const answer = await readAnswer(body)
     // Having said 200, it can only tell of a failure in the answer itself.

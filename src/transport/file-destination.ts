@@ -5,7 +5,6 @@ import { dirname, join } from 'node:path'
 import { errorCode, PodlibError } from '../errors/errors.ts'
 import type { RawManifest } from '../spec/descriptor.ts'
 import { digestHex } from '../spec/digest.ts'
-import { MEDIA_TYPES } from '../spec/media-types.ts'
 import { DIR_MANIFEST_FILE, dirBlobName } from './dir.ts'
 import { directoryFiles } from './file-set.ts'
 import { directorySink, type FileSink, type SinkContent, tarSink } from './file-sink.ts'
@@ -23,7 +22,6 @@ export interface FileDestination {
 }
 
 const PARALLEL_BLOBS = 3
-const LAYOUT_TYPES: ReadonlySet<string> = new Set([MEDIA_TYPES.ociManifest, MEDIA_TYPES.ociIndex])
 
 /**
  * A file or directory for an image. All of it has another name until it is complete; only the blobs for a layout that is
@@ -126,7 +124,6 @@ function layoutDestination({ transport, path, ref }: FileDestination, output: Ou
   return {
     where: `${transport}:${path}${ref === undefined ? '' : `:${ref}`}`,
     parallel,
-    holds: (mediaType) => LAYOUT_TYPES.has(mediaType),
     putBlob: (blob, { onProgress }) => putFile(sink, blobName(blob.digest), { blob, onProgress }),
     putManifest: addManifest,
     async finish(root) {
@@ -142,7 +139,6 @@ function dirDestination(path: string, { sink, parallel, publish, discard }: Outp
   return {
     where: `dir:${path}`,
     parallel,
-    holds: () => true,
     putBlob: (blob, { onProgress }) => putFile(sink, dirBlobName(blob.digest), { blob, onProgress }),
     putManifest: ({ digest, bytes }) => sink.write(`${digestHex(digest)}.manifest.json`, bytes),
     async putSignatureFiles(digest, files, isRoot) {

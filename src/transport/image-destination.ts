@@ -25,8 +25,6 @@ export interface ImageDestination {
   readonly where: string
   /** Blobs that may be put at a time. An archive is written from front to back. */
   readonly parallel: number
-  /** Whether manifests of a type can be there. */
-  holds(mediaType: string): boolean
   putBlob(blob: BlobToPut, options: PutBlobOptions): Promise<BlobOutcome>
   /** A manifest that the outermost index leads to. */
   putManifest(raw: RawManifest, signal: AbortSignal): Promise<void>

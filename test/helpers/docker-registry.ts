@@ -1,15 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { get, type IncomingMessage } from 'node:http'
+import { get as getByTls } from 'node:https'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Certificate } from './certificate.ts'
 import { runProgram } from './programs.ts'
 
 /** A real docker-registry on the loopback interface. */
 export interface DockerRegistry extends AsyncDisposable {
-  /** `127.0.0.1:PORT`, plain HTTP. */
+  /** `127.0.0.1:PORT`, plain HTTP unless there is a certificate. */
   readonly host: string
   /** Copies an image of an OCI layout into the registry, its layers as they are. */
   push(layout: string, tag: string, name: string): Promise<void>
@@ -20,6 +23,10 @@ export interface DockerRegistryOptions {
   readonly storage?: string
   /** Further sections of its configuration file, in its YAML. */
   readonly configuration?: string
+  /** Speaks TLS. */
+  readonly certificate?: Certificate
+  /** Takes no pushes. */
+  readonly readOnly?: boolean
 }
 
 const START_TIMEOUT_MS = 10_000
@@ -32,10 +39,13 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
   const port = await freePort()
   const storage = options.storage ?? join(work, 'storage')
   const config = join(work, 'config.yml')
-  const storageSection = `storage:\n  filesystem:\n    rootdirectory: ${storage}\n  delete:\n    enabled: true\n`
+  const maintenance = options.readOnly ? '  maintenance:\n    readonly:\n      enabled: true\n' : ''
+  const storageSection = `storage:\n  filesystem:\n    rootdirectory: ${storage}\n  delete:\n    enabled: true\n${maintenance}`
+  const tls = options.certificate ? `  tls:\n    certificate: ${work}/cert\n    key: ${work}/key\n` : ''
+  for (const [name, text] of Object.entries(options.certificate ?? {})) await writeFile(join(work, name), text)
   await writeFile(
     config,
-    `version: 0.1\nlog:\n  level: error\n${storageSection}http:\n  addr: 127.0.0.1:${port}\n  headers:\n    ${MARK}: ['${work}']\n${options.configuration ?? ''}`,
+    `version: 0.1\nlog:\n  level: error\n${storageSection}http:\n  addr: 127.0.0.1:${port}\n  headers:\n    ${MARK}: ['${work}']\n${tls}${options.configuration ?? ''}`,
   )
   const child = spawn('docker-registry', ['serve', config], {
     stdio: 'ignore',
@@ -47,7 +57,7 @@ export async function startDockerRegistry(options: DockerRegistryOptions = {}): 
   }
   const host = `127.0.0.1:${port}`
   try {
-    await answers(`http://${host}/v2/`, child, work)
+    await answers(`${options.certificate ? 'https' : 'http'}://${host}/v2/`, child, work)
   } catch (error) {
     await stop()
     throw error
@@ -68,13 +78,20 @@ async function answers(url: string, child: ChildProcess, mark: string): Promise<
   const deadline = Date.now() + START_TIMEOUT_MS
   while (true) {
     if (child.exitCode !== null) throw new Error(`docker-registry ended with ${child.exitCode}`)
-    const found = await fetch(url).then(
-      ({ headers }) => headers.get(MARK),
-      () => undefined,
-    )
-    if (found === mark) return
+    if ((await markAt(url)) === mark) return
     if (Date.now() > deadline) throw new Error(`docker-registry does not answer at ${url}`)
     await sleep(20)
+  }
+}
+
+async function markAt(url: string): Promise<string | undefined> {
+  const asked = url.startsWith('https') ? getByTls(url, { rejectUnauthorized: false }) : get(url)
+  try {
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+    answer.resume()
+    return answer.headers[MARK.toLowerCase()] as string | undefined
+  } catch {
+    return undefined
   }
 }
 

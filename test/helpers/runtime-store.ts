@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmdirSync, rmSync } from 'node:fs'
+import { rename } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect } from '@jest/global
 import { Runtime, type RuntimeOptions } from '../../src/index.ts'
 import { type Ability, lacking } from './abilities.ts'
 import { startDockerRegistry } from './docker-registry.ts'
+import { type MadeOnce, madeOnce } from './made-once.ts'
 import { runProgram } from './programs.ts'
 import { cgroupDirectories, type StorePlace, traces } from './runtime-traces.ts'
 import { writeSmallImage } from './small-image.ts'
@@ -40,7 +42,7 @@ export interface RuntimeLab {
 /** Call it in the body of a test file. Each store that goes must leave nothing behind. */
 export function runtimeLab(): RuntimeLab {
   const stores: { readonly inTest: boolean; readonly store: OpenStore }[] = []
-  let template: OpenStore | undefined
+  let template: MadeOnce | undefined
   let inTest = false
   const end = async (which: (inTest: boolean) => boolean) => {
     const ending = stores.filter((entry) => which(entry.inTest))
@@ -48,7 +50,7 @@ export function runtimeLab(): RuntimeLab {
     for (const { store } of ending) await store.end()
   }
   beforeAll(async () => {
-    if (lacking(RUNTIME_NEEDS).length === 0) template = await makeTemplate()
+    if (lacking(RUNTIME_NEEDS).length === 0) template = await madeOnce('store', makeTemplate)
   }, 60_000)
   beforeEach(() => {
     inTest = true
@@ -59,7 +61,7 @@ export function runtimeLab(): RuntimeLab {
   }, 30_000)
   afterAll(async () => {
     await end(() => true)
-    await template?.end()
+    await template?.release()
   }, 30_000)
   const add = (store: OpenStore) => {
     stores.push({ inTest, store })
@@ -69,7 +71,7 @@ export function runtimeLab(): RuntimeLab {
     async store(options = {}) {
       const store = new OpenStore(options)
       add(store)
-      await runProgram('cp', ['-a', (template as OpenStore).root, store.root])
+      await runProgram('cp', ['-a', (template as MadeOnce).path, store.root])
       return store
     },
     async emptyStore(options = {}) {
@@ -79,7 +81,7 @@ export function runtimeLab(): RuntimeLab {
 }
 
 /** Repeats an expectation until it holds, or fails with its last failure after some seconds. */
-export async function eventually(expectation: () => unknown, timeoutMs = 5_000): Promise<void> {
+export async function eventually(expectation: () => unknown, timeoutMs = 10_000): Promise<void> {
   const deadline = Date.now() + timeoutMs
   while (true) {
     try {
@@ -92,18 +94,23 @@ export async function eventually(expectation: () => unknown, timeoutMs = 5_000):
   }
 }
 
-async function makeTemplate(): Promise<OpenStore> {
+/** The root of a store with the small image, which nobody has open. */
+async function makeTemplate(path: string): Promise<void> {
   const template = new OpenStore({})
-  await using registry = await startDockerRegistry()
-  const layout = join(template.directory, 'layout')
-  await writeSmallImage(layout)
-  await registry.push(layout, 'latest', 'small:latest')
-  const runtime = await template.open({ insecureRegistries: [registry.host] })
-  const image = await runtime.images.pull(`${registry.host}/small:latest`)
-  await image.tag(SMALL)
-  await image.untag(`${registry.host}/small:latest`)
-  await runtime.close()
-  return template
+  try {
+    await using registry = await startDockerRegistry()
+    const layout = join(template.directory, 'layout')
+    await writeSmallImage(layout)
+    await registry.push(layout, 'latest', 'small:latest')
+    const runtime = await template.open({ insecureRegistries: [registry.host] })
+    const image = await runtime.images.pull(`${registry.host}/small:latest`)
+    await image.tag(SMALL)
+    await image.untag(`${registry.host}/small:latest`)
+    await template.expectNothingLeaked()
+    await rename(template.root, path)
+  } finally {
+    template.takeAway()
+  }
 }
 
 class OpenStore implements RuntimeStore {
@@ -141,7 +148,7 @@ class OpenStore implements RuntimeStore {
       for (const { id } of (await runtime?.containers.list()) ?? []) await (await runtime?.containers.get(id))?.remove({ force: true })
       await this.expectNothingLeaked()
     } finally {
-      this.#takeAway()
+      this.takeAway()
     }
   }
 
@@ -159,7 +166,7 @@ class OpenStore implements RuntimeStore {
     return this.open().catch(() => undefined)
   }
 
-  #takeAway(): void {
+  takeAway(): void {
     spawnSync('sh', ['-c', `for m in $(grep -o '${this.directory}[^ ]*' /proc/self/mounts | sort -ru); do umount -l "$m"; done`])
     rmSync(this.directory, { recursive: true, force: true })
     for (const path of cgroupDirectories(this)) {

@@ -97,10 +97,11 @@ export function unprivilegedUser(): UnprivilegedUser {
     chownSync(path, uid, uid)
     return path
   }
-  const [home, runtimeDirectory] = [own('home'), own('run')]
+  const [home, runtimeDirectory, compiled] = [own('home'), own('run'), own('compiled')]
   for (const directory of ['repository', 'root']) mkdirSync(join(base, directory))
   for (const file of ['node', 'nothing']) writeFileSync(join(base, file), '', { mode: 0o644 })
-  const env = { HOME: home, USER: name, XDG_RUNTIME_DIR: runtimeDirectory, PATH: '/usr/local/bin:/usr/bin:/bin', ...testMarks() }
+  const path = '/usr/local/bin:/usr/bin:/bin'
+  const env = { HOME: home, USER: name, XDG_RUNTIME_DIR: runtimeDirectory, PATH: path, NODE_COMPILE_CACHE: compiled, ...testMarks() }
   const account = { base, name, uid, ranges: `${name}:${firstSubordinate}:${SUBORDINATE_COUNT}\n` }
   const isOwn = (id: number) => id === uid || (id >= firstSubordinate && id < firstSubordinate + SUBORDINATE_COUNT)
   const node = join(base, 'node')

@@ -8,6 +8,8 @@ const FACTS = { inUserNamespace: false, overlayXattrs: 'trusted', makesCgroups: 
 /** A host whose worker is a real process of the sources, with the rights of this one. */
 export function testHost(facts: Partial<HostFacts> = {}, poolSize?: number): Host {
   const program = fileURLToPath(new URL('../../src/programs/host-worker.ts', import.meta.url))
-  const command = { file: process.execPath, args: ['--max-semi-space-size=2', program], env: { PATH: process.env.PATH ?? '' } }
+  const { PATH = '', NODE_COMPILE_CACHE } = process.env
+  const env = { PATH, ...(NODE_COMPILE_CACHE && { NODE_COMPILE_CACHE }) }
+  const command = { file: process.execPath, args: ['--max-semi-space-size=2', program], env }
   return createWorkerHost({ facts: { ...FACTS, ...facts } as HostFacts, command: async () => command, ...(poolSize && { poolSize }) })
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
 import { bundleReferrer } from '../../src/image/copy-signatures.ts'
@@ -10,6 +10,7 @@ import { formatStored } from '../../src/trust/signature-blob.ts'
 import { lacking } from '../helpers/abilities.ts'
 import { type DockerRegistry, startDockerRegistry } from '../helpers/docker-registry.ts'
 import { type GpgSigner, openGpgSigner } from '../helpers/gpg-signer.ts'
+import { writeMultiPlatform } from '../helpers/multi-platform-image.ts'
 import { openPodman } from '../helpers/podman.ts'
 import { outputOf } from '../helpers/programs.ts'
 import { failure } from '../helpers/registry-world.ts'
@@ -138,6 +139,34 @@ describe('a signed image', () => {
     expect(await failure(runtime.images.copy(name, `dir:${path}/dir`))).toMatchObject({ code: 'ERR_SIGNATURE_DESTINATION' })
   })
 
+  it('takes those of an index and of its images along, each with its own', async () => {
+    const path = directory()
+    const digest = (await writeMultiPlatform(join(path, 'layout'))) as Digest
+    const policy = policyFor('index', await gpgRequirement())
+    const runtime = await store.open({ policy: { ...policy, transports: { ...policy.transports, oci: { '': ACCEPT_ANYTHING.default } } } })
+    await runtime.images.copy(`oci:${path}/layout:multi`, `dir:${path}/dir`, { all: true })
+    const index = readFileSync(join(path, 'dir/manifest.json'))
+    const [, arm64] = (JSON.parse(index.toString()) as { manifests: { digest: Digest }[] }).manifests as [unknown, { digest: Digest }]
+    const hex = arm64.digest.slice(7)
+    const ownSignature = await signer.sign(readFileSync(join(path, `dir/${hex}.manifest.json`)), SIGNED_AS, gpgKey)
+    writeFileSync(join(path, `dir/${hex}.signature-1`), ownSignature)
+    writeFileSync(join(path, 'dir/signature-1'), await signer.sign(index, SIGNED_AS, gpgKey))
+    const target = `${registry.host}/index/app:1`
+    const expected = { manifestDigest: digest, images: 2, signatures: 2 }
+    expect(await runtime.images.copy(`dir:${path}/dir`, target, { all: true })).toMatchObject(expected)
+    // Both are accepted, amd64 only for the signature of the index; without it, that one is denied and nothing is copied.
+    expect(await runtime.images.copy(target, `dir:${path}/back`, { all: true })).toMatchObject(expected)
+    expect(
+      readdirSync(join(path, 'back'))
+        .filter((name) => name.includes('signature'))
+        .sort(),
+    ).toEqual([`${hex}.signature-1`, 'signature-1'].sort())
+    expect(await runtime.images.copy(target, `${registry.host}/index/arm64:1`, { platform: 'arm64' })).toMatchObject({ signatures: 1 })
+    rmSync(join(staging, 'index', `app@${digest.replace(':', '=')}`), { recursive: true })
+    expect(await failure(runtime.images.copy(target, `dir:${path}/denied`, { all: true }))).toMatchObject({ code: 'ERR_TRUST_DENIED' })
+    expect(existsSync(join(path, 'denied'))).toBe(false)
+  })
+
   it('is not copied to where its signatures have no place, unless they are to be left behind', async () => {
     const path = directory()
     const digest = await writeSigned(path, signBoth.gpg)
@@ -200,5 +229,10 @@ describe('an image for a Docker daemon', () => {
       service.kill('SIGTERM')
       await new Promise((resolve) => service.once('exit', resolve))
     }
+    const lost = await lab.emptyStore({ env: { ...process.env, DOCKER_HOST: `unix://${socket}` } })
+    const runtime = await lost.open()
+    const image = await runtime.images.pull(`oci:${path}/layout:latest`)
+    for (const push of [image.push('docker-daemon:app:1'), runtime.images.copy(`oci:${path}/layout:latest`, 'docker-daemon:app:1')])
+      expect(await failure(push)).toMatchObject({ code: 'ERR_DOCKER_DAEMON', kind: 'unavailable' })
   })
 })

@@ -6,6 +6,7 @@ import type { Runtime } from '../../src/index.ts'
 import { digestOf } from '../../src/spec/digest.ts'
 import { lacking } from '../helpers/abilities.ts'
 import { type DockerRegistry, startDockerRegistry } from '../helpers/docker-registry.ts'
+import { writeMultiPlatform } from '../helpers/multi-platform-image.ts'
 import { outputOf } from '../helpers/programs.ts'
 import { failure } from '../helpers/registry-world.ts'
 import { RUNTIME_NEEDS, runtimeLab } from '../helpers/runtime-store.ts'
@@ -39,28 +40,6 @@ const skopeo = (...args: string[]) => outputOf('skopeo', args)
 const raw = (place: string) => skopeo('inspect', '--raw', ...(place.startsWith('docker://') ? ['--tls-verify=false'] : []), place)
 const configOf = async (place: string) =>
   digestOf(await skopeo('inspect', '--config', '--raw', ...(place.startsWith('docker://') ? ['--tls-verify=false'] : []), place))
-
-/** An image for amd64 and arm64, with one layer in common, as a layout with the tag `multi`; gives the digest of the index. */
-async function writeMultiPlatform(layout: string): Promise<string> {
-  await writeSmallImage(layout)
-  const file = (digest: string) => join(layout, 'blobs/sha256', digest.slice(7))
-  const read = (digest: string) => JSON.parse(readFileSync(file(digest), 'utf8'))
-  const write = (mediaType: string, document: object) => {
-    const bytes = Buffer.from(JSON.stringify(document))
-    writeFileSync(file(digestOf(bytes)), bytes)
-    return { mediaType, digest: digestOf(bytes), size: bytes.length }
-  }
-  const index = JSON.parse(readFileSync(join(layout, 'index.json'), 'utf8'))
-  const manifest = read(index.manifests[0].digest)
-  const manifests = ['amd64', 'arm64'].map((architecture) => {
-    const config = write(`${OCI}.config.v1+json`, { ...read(manifest.config.digest), architecture })
-    return { ...write(`${OCI}.manifest.v1+json`, { ...manifest, config }), platform: { os: 'linux', architecture } }
-  })
-  const root = write(`${OCI}.index.v1+json`, { schemaVersion: 2, mediaType: `${OCI}.index.v1+json`, manifests })
-  const entry = { ...root, annotations: { 'org.opencontainers.image.ref.name': 'multi' } }
-  writeFileSync(join(layout, 'index.json'), JSON.stringify({ ...index, manifests: [...index.manifests, entry] }))
-  return root.digest
-}
 
 describe('an index with all its images', () => {
   it('keeps its bytes from a layout through registries, a directory and an archive', async () => {

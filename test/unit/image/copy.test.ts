@@ -121,7 +121,7 @@ function memory(had: readonly Digest[] = []): ImageDestination & { readonly blob
     return 'uploaded' as const
   }
   const nothing = async () => {}
-  return { where: 'memory', parallel: 2, holds: () => true, putBlob, putManifest: nothing, finish: nothing, abandon: nothing, blobs }
+  return { where: 'memory', parallel: 2, putBlob, putManifest: nothing, finish: nothing, abandon: nothing, blobs }
 }
 
 describe('blobs on their way', () => {
