@@ -1,7 +1,7 @@
 import { isPodlibError } from '../errors/errors.ts'
 import type { BlobRetry } from './blob.ts'
 import { delayAfter, isRetryable, type RetryPolicy, sleep, withRetry } from './retry.ts'
-import { askForBlob, cancelUpload, patchBlob, pushScope, putBlob, startUpload, type UploadTarget, uploadStatus } from './upload.ts'
+import { askForBlob, cancelUpload, isHome, patchBlob, pushScope, putBlob, startUpload, type UploadTarget, uploadStatus } from './upload.ts'
 import { provenBody, type UploadContent } from './upload-body.ts'
 import { isLostUpload } from './upload-errors.ts'
 
@@ -117,6 +117,7 @@ async function deliver(request: BlobPushRequest, progress: Progress): Promise<vo
 /** Where an upload that broke goes on; undefined where the registry has kept nothing of it. */
 async function whereItIs(request: BlobPushRequest, { location }: Progress): Promise<Progress | undefined> {
   const { content, policy, signal } = request
+  if (!isHome(request, location)) return undefined
   try {
     const status = await withRetry(() => uploadStatus(request, location), { policy, signal })
     return status.received > 0 && status.received <= content.size ? { location: status.location, offset: status.received } : undefined
@@ -130,7 +131,6 @@ async function whereItIs(request: BlobPushRequest, { location }: Progress): Prom
 /** Undefined when it turns out that the last upload was complete, and only the answer to it got lost. */
 async function startAgain(request: BlobPushRequest, { location }: Progress): Promise<Progress | undefined> {
   await cancelUpload(request, location)
-  // One scope for all that is sent, so that one token does: for the look, the mount and the upload.
   const begun = await begin({ ...request, mounts: [] })
   return typeof begun === 'string' ? undefined : { location: begun.location, offset: 0 }
 }

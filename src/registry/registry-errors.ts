@@ -5,10 +5,10 @@ import { header, readBody } from './body.ts'
 import type { HttpResponse } from './http.ts'
 import { parseRetryAfter } from './retry.ts'
 import type { Endpoint } from './types.ts'
-import { pushVerdict } from './upload-errors.ts'
+import { isPushKind, type PushKind, pushVerdict } from './upload-errors.ts'
 
 /** What a request was for; decides what a 404 means. */
-export type Wanted = 'manifest' | 'blob' | 'tags' | 'referrers' | 'token' | 'file' | 'catalog' | 'version' | 'upload' | 'push'
+export type Wanted = 'manifest' | 'blob' | 'tags' | 'referrers' | 'token' | 'file' | 'catalog' | 'version' | PushKind
 
 /** What was asked of whom, for the error message. */
 export interface RequestContext {
@@ -79,7 +79,7 @@ function classify(response: HttpResponse, context: RequestContext, reported: rea
   if (redirected && (status === 401 || status === 403)) {
     return { code: 'ERR_REGISTRY_DENIED', advice: 'the storage that the registry redirected to refused its own link' }
   }
-  if (context.wanted === 'upload' || context.wanted === 'push') {
+  if (isPushKind(context.wanted)) {
     const insufficient = header(response, 'www-authenticate')?.includes('insufficient_scope') === true
     const verdict = pushVerdict(context.wanted, { status, codes: reported.map(({ code }) => code), insufficient })
     if (verdict) return verdict

@@ -26,21 +26,19 @@ const COMMON: readonly Rule[] = [
   [[405], ['UNSUPPORTED'], 'ERR_REGISTRY_UNSUPPORTED', 'it takes no such pushes: it may be read-only, or a cache of another registry'],
   [[413], [], 'ERR_REGISTRY_BODY_TOO_LARGE', TOO_LARGE],
   [[], ['NAME_INVALID'], 'ERR_INVALID_REFERENCE', 'the registry does not allow this repository name'],
-  [[], ['NAME_UNKNOWN'], 'ERR_REPOSITORY_NOT_FOUND', 'create the repository first: this registry does not make one by a push'],
   [[], ['DIGEST_INVALID'], 'ERR_DIGEST_MISMATCH', 'what arrived there is not what was sent, or it does not take this kind of digest'],
   [[403], [], 'ERR_REGISTRY_DENIED', RIGHTS],
 ]
 
-const UPLOAD: readonly Rule[] = [
-  [
-    [],
-    ['BLOB_UPLOAD_UNKNOWN', 'BLOB_UPLOAD_INVALID', 'RANGE_INVALID'],
-    'ERR_REGISTRY_SERVER',
-    'the registry has lost the upload; push again',
-  ],
-  [[404], [], 'ERR_REPOSITORY_NOT_FOUND', 'create the repository first, if this registry does not make one by a push'],
-  [[416], [], 'ERR_REGISTRY_SERVER', 'the registry has lost a part of the upload; push again'],
+const NO_REPOSITORY: Rule = [
+  [404],
+  ['NAME_UNKNOWN'],
+  'ERR_REPOSITORY_NOT_FOUND',
+  'check its name, or create the repository first: not every registry makes one by a push',
 ]
+
+const LOST_CODES = ['BLOB_UPLOAD_UNKNOWN', 'BLOB_UPLOAD_INVALID', 'RANGE_INVALID']
+const LOST: Rule = [[404, 416], LOST_CODES, 'ERR_REGISTRY_SERVER', 'the registry has lost the upload, or a part of it; push again']
 
 const MANIFEST: readonly Rule[] = [
   [
@@ -51,15 +49,28 @@ const MANIFEST: readonly Rule[] = [
   ],
   [[415], [], 'ERR_MANIFEST_UNSUPPORTED', 'the registry does not take manifests of this type'],
   [[409, 412], ['TAG_IMMUTABLE'], 'ERR_REGISTRY_DENIED', 'this tag may not be moved; push under another one'],
-  [[404], [], 'ERR_REPOSITORY_NOT_FOUND', 'create the repository first, if this registry does not make one by a push'],
+  NO_REPOSITORY,
   [[400, 422], ['MANIFEST_INVALID', 'TAG_INVALID'], 'ERR_MANIFEST_INVALID', 'the registry does not take this manifest under this name'],
 ]
 
+const RULES = {
+  'upload-start': [...COMMON, NO_REPOSITORY],
+  upload: [...COMMON, LOST],
+  push: [...COMMON, ...MANIFEST],
+} as const satisfies Record<string, readonly Rule[]>
+
+/** The kinds of requests that push something. */
+export type PushKind = keyof typeof RULES
+
+export function isPushKind(wanted: string): wanted is PushKind {
+  return Object.hasOwn(RULES, wanted)
+}
+
 /** What an answer to a push means; undefined where it means what it means for every other request. */
-export function pushVerdict(kind: 'upload' | 'push', { status, codes, insufficient }: PushAnswer): Verdict | undefined {
+export function pushVerdict(kind: PushKind, { status, codes, insufficient }: PushAnswer): Verdict | undefined {
   if (status >= 500) return undefined
   if (status === 401) return insufficient || codes.includes('DENIED') ? { code: 'ERR_REGISTRY_DENIED', advice: RIGHTS } : undefined
-  const rules = [...COMMON, ...(kind === 'upload' ? UPLOAD : MANIFEST)]
+  const rules: readonly Rule[] = RULES[kind]
   const rule = rules.find((one) => one[1].some((code) => codes.includes(code))) ?? rules.find((one) => one[0].includes(status))
   return rule && { code: rule[2], advice: rule[3] }
 }
@@ -70,9 +81,7 @@ export function isLostUpload(error: unknown, resumedFrom: number): boolean {
   const { status } = error.details
   const codes = reportedCodes(error.details.errors)
   if (resumedFrom > 0 && codes.includes('DIGEST_INVALID')) return true
-  return (
-    status === 404 || status === 416 || codes.some((code) => ['BLOB_UPLOAD_UNKNOWN', 'BLOB_UPLOAD_INVALID', 'RANGE_INVALID'].includes(code))
-  )
+  return status === 404 || status === 416 || codes.some((code) => LOST_CODES.includes(code))
 }
 
 function reportedCodes(errors: unknown): string[] {

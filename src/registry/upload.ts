@@ -3,7 +3,7 @@ import { drain, header } from './body.ts'
 import type { HttpResponse, StreamedBody } from './http.ts'
 import { protocolError, type RequestContext } from './registry-errors.ts'
 import { redirectTarget, type Session } from './session.ts'
-import type { Endpoint } from './types.ts'
+import { type Endpoint, wireHost } from './types.ts'
 
 /* The requests that an upload consists of, each one try. @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#push */
 
@@ -44,7 +44,7 @@ export async function askForBlob({ session, endpoint, digest, scope, signal }: U
 /** Opens an upload, or mounts the blob from another repository if that has it. */
 export async function startUpload(target: UploadTarget, from: string | undefined): Promise<URL | 'mounted'> {
   const { session, endpoint, digest, scope, signal } = target
-  const context = uploadContext(target)
+  const context: RequestContext = { ...uploadContext(target), wanted: 'upload-start' }
   const query = from === undefined ? '' : `?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(from)}`
   const path = `/v2/${endpoint.repository}/blobs/uploads/${query}`
   const response = await session.open({ context, path, method: 'POST', scope, signal })
@@ -94,6 +94,7 @@ export async function uploadStatus(target: UploadTarget, location: URL): Promise
 /** Tells the registry to forget an upload. Not done by all, and never worth an error of its own. */
 export async function cancelUpload(target: UploadTarget, location: URL): Promise<void> {
   const { session, endpoint } = target
+  if (!isHome(target, location)) return
   const scope = `repository:${endpoint.repository}:pull,push,delete`
   const request = {
     context: uploadContext(target),
@@ -103,6 +104,14 @@ export async function cancelUpload(target: UploadTarget, location: URL): Promise
     signal: AbortSignal.timeout(CANCEL_MS),
   } as const
   await session.open(request).then(drain, () => {})
+}
+
+/**
+ * Whether an upload goes to the registry itself. Links to other hosts are for sending bytes and no more: whatever
+ * else a registry could have podlib ask there, and above all delete, is not its own.
+ */
+export function isHome({ endpoint }: UploadTarget, location: URL): boolean {
+  return location.origin === new URL(`${location.protocol}//${wireHost(endpoint.registry)}`).origin
 }
 
 function uploadContext({ endpoint, digest }: UploadTarget): RequestContext {

@@ -61,6 +61,16 @@ describe('credentials', () => {
     expect(evil.requests.some(({ path }) => path.includes('token'))).toBe(false)
   })
 
+  test('are not all that is kept: nothing is deleted or looked up on another host, however the upload ends', async () => {
+    let target = ''
+    const { fake, evil, pusher } = await scene({ uploads: { location: () => target } })
+    target = `http://${evil.host}/index`
+    evil.fault(/index/, { status: 503 })
+    await failure(pusher.pushBlob(app(fake), randomContent(1000)))
+    await failure(pusher.pushBlob(app(fake), { ...randomContent(1000), size: 999 }))
+    expect(new Set(evil.requests.map(({ method }) => method))).toEqual(new Set(['PUT']))
+  })
+
   test('do not follow a redirect to another host, but the bytes do', async () => {
     const { fake, evil, pusher } = await scene()
     fake.fault(/PUT .*uploads/, { times: 1, early: true, status: 307, headers: { location: `http://${evil.host}/moved` } })

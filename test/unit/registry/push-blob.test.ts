@@ -263,6 +263,16 @@ describe('a registry in trouble', () => {
   })
 })
 
+test('a registry that reads no more is not waited for', async () => {
+  const fake = await registry()
+  const pusher = client([fake], { timeouts: { headersMs: 100 }, retry: { attempts: 1 } })
+  const content = randomContent(32 * MiB)
+  fake.fault(/PUT .*uploads/, { early: true, answer: () => {} })
+  const error = await failure(pusher.pushBlob(app(fake), content))
+  expect(error).toMatchObject({ code: 'ERR_REGISTRY_UNREACHABLE', details: { systemCode: 'ETIMEDOUT' } })
+  expect(content.reading).toBe(0)
+})
+
 describe('an abort', () => {
   test('cancels the upload and closes what was read', async () => {
     const { fake, pusher } = await world()
