@@ -10,6 +10,7 @@ const POOL_JOBS: ReadonlySet<JobName> = new Set<JobName>([
   'layer-tar',
   'split-tar',
   'tree-tar',
+  'tree-usage',
   'diff-layers',
 ])
 const MAX_POOL = 4

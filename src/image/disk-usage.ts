@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Context } from '../lifecycle/context.ts'
 import type { Digest } from '../spec/digest.ts'
 import { listImageLayers } from '../state/image-table.ts'
@@ -11,6 +13,8 @@ export interface ImageDiskUsage {
   readonly totalBytes: number
   /** What `prune({ all: true })` would give back. */
   readonly reclaimableBytes: number
+  /** What builds have kept, which `removeBuildCache` gives back; in none of the other numbers. */
+  readonly buildCacheBytes: number
   readonly images: readonly {
     readonly id: string
     readonly names: readonly string[]
@@ -22,12 +26,19 @@ export interface ImageDiskUsage {
   }[]
 }
 
-/** Adds up what layers take on disk; reads rows only. */
-export function imageDiskUsage(context: Context): ImageDiskUsage {
-  return context.db.read(() => measureImages(context))
+/** Adds up what layers take on disk, which rows tell, and what builds have kept, which must be looked at. */
+export async function imageDiskUsage(context: Context, { signal }: { readonly signal?: AbortSignal } = {}): Promise<ImageDiskUsage> {
+  const buildCacheBytes = await buildCacheUsage(context, signal)
+  return { ...context.db.read(() => measureImages(context)), buildCacheBytes }
 }
 
-function measureImages(context: Context): ImageDiskUsage {
+/** Files of the ids of containers: only a worker can see them all. */
+async function buildCacheUsage({ paths, host }: Context, signal: AbortSignal | undefined): Promise<number> {
+  const path = join(paths.root, 'buildah')
+  return existsSync(path) ? (await host()).run('tree-usage', { path }, { signal }) : 0
+}
+
+function measureImages(context: Context): Omit<ImageDiskUsage, 'buildCacheBytes'> {
   const { db } = context
   const used = usedImages(context)
   const sizes = new Map(listLayers(db).map(({ diffId, usageBytes }) => [diffId, usageBytes]))

@@ -224,9 +224,9 @@ export class Images {
     return pruneImages(this.#context, options)
   }
 
-  /** What images and their layers take on disk. */
-  async diskUsage(): Promise<ImageDiskUsage> {
-    return imageDiskUsage(this.#context)
+  /** What images and their layers take on disk, and what builds have kept. */
+  async diskUsage(options?: { readonly signal?: AbortSignal }): Promise<ImageDiskUsage> {
+    return imageDiskUsage(this.#context, options)
   }
 
   /**

@@ -198,7 +198,9 @@ describe('a build', () => {
     await build
     const again = lines(`FROM ${SMALL}`, 'RUN --mount=type=cache,target=/kept cp /kept/x /word')
     expect(await output((await watch({ containerfile: again })).image, 'cat', '/word')).toBe('on')
+    expect((await runtime.images.diskUsage()).buildCacheBytes).toBeGreaterThan(1_000_000)
     await runtime.images.removeBuildCache()
+    expect((await runtime.images.diskUsage()).buildCacheBytes).toBeLessThan(100_000)
     expect(readdirSync(join(store.root, 'buildah')).sort()).toEqual(['lock', 'users.lock'])
     expect(await failure(runtime.images.build({ containerfile: again }))).toMatchObject({ code: 'ERR_BUILD_FAILED' })
   })

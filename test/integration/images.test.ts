@@ -246,6 +246,7 @@ describe('the images of a store', () => {
     const before = await runtime.images.diskUsage()
     expect(before.images.map(({ inUse }) => inUse)).toEqual([false, false, false])
     expect(before.totalBytes).toBeGreaterThan(1_000_000)
+    expect(before.buildCacheBytes).toBe(0)
     expect(before.images[2]?.uniqueBytes).toBeLessThan(before.images[2]?.usageBytes ?? 0)
     const count = layers()
     expect(await runtime.images.prune({ labels: { nobody: true } })).toEqual({ removed: [], reclaimedBytes: 0 })

@@ -13,6 +13,7 @@ import { sealLayers } from './seal-layers.ts'
 import { splitTar } from './split-tar.ts'
 import { streamProgram } from './stream-program.ts'
 import { treeTar } from './tree-tar.ts'
+import { treeUsage } from './tree-usage.ts'
 import { unmount } from './unmount.ts'
 import { unpackLayer } from './unpack-layer.ts'
 
@@ -33,6 +34,7 @@ export const JOBS = {
   'stream-program': streamProgram,
   'split-tar': splitTar,
   'tree-tar': treeTar,
+  'tree-usage': treeUsage,
   unmount,
   'unpack-layer': unpackLayer,
 } as const
