@@ -1,7 +1,8 @@
 import { isPodlibError } from '../errors/errors.ts'
 import type { BlobRetry } from './blob.ts'
-import { delayAfter, isRetryable, type RetryPolicy, sleep, withRetry } from './retry.ts'
-import { askForBlob, cancelUpload, isHome, patchBlob, pushScope, putBlob, startUpload, type UploadTarget, uploadStatus } from './upload.ts'
+import { pushScope } from './push-place.ts'
+import { delayAfter, isRetryable, sleep, withRetry } from './retry.ts'
+import { askForBlob, cancelUpload, isHome, patchBlob, putBlob, startUpload, type UploadTarget, uploadStatus } from './upload.ts'
 import { provenBody, type UploadContent } from './upload-body.ts'
 import { isLostUpload } from './upload-errors.ts'
 
@@ -10,7 +11,6 @@ export interface BlobPushRequest extends UploadTarget {
   readonly content: UploadContent
   /** Repositories of the same registry, as it calls them. */
   readonly mounts: readonly string[]
-  readonly policy: RetryPolicy
   readonly onProgress?: ((bytes: number) => void) | undefined
   readonly onRetry?: ((retry: BlobRetry) => void) | undefined
 }
@@ -28,9 +28,10 @@ export async function pushBlob(request: BlobPushRequest): Promise<'present' | 'm
 }
 
 /** Whether the endpoint has the blob. */
-export async function hasBlob(target: UploadTarget, policy: RetryPolicy): Promise<boolean> {
+export async function hasBlob(target: UploadTarget): Promise<boolean> {
+  const { policy, signal } = target
   try {
-    await withRetry(() => askForBlob(target), { policy, signal: target.signal })
+    await withRetry(() => askForBlob(target), { policy, signal })
     return true
   } catch (error) {
     if (isPodlibError(error, 'ERR_BLOB_NOT_FOUND')) return false
@@ -41,7 +42,7 @@ export async function hasBlob(target: UploadTarget, policy: RetryPolicy): Promis
 async function begin(request: BlobPushRequest): Promise<{ request: BlobPushRequest; location: URL } | 'present' | 'mounted'> {
   const { endpoint, mounts, policy, signal } = request
   try {
-    if (await hasBlob(request, policy)) return 'present'
+    if (await hasBlob(request)) return 'present'
     const location = await withRetry(() => startUpload(request, mounts[0]), { policy, signal })
     return location === 'mounted' ? location : { request, location }
   } catch (error) {

@@ -4,21 +4,13 @@ import { assertDigest, type Digest, digestAlgorithm, digestMismatch, isDigest } 
 import type { FairLock } from '../util/fair-lock.ts'
 import { drain, header } from './body.ts'
 import { MAX_DOCUMENT_BYTES, manifestSelector } from './manifests.ts'
+import { type PushPlace, pushScope } from './push-place.ts'
 import { extendReferrersTag, subjectOf } from './push-referrers.ts'
 import type { RequestContext } from './registry-errors.ts'
-import { type RetryPolicy, withRetry } from './retry.ts'
-import type { Session } from './session.ts'
-import type { Endpoint, RegistryTarget } from './types.ts'
-import { pushScope } from './upload.ts'
+import { withRetry } from './retry.ts'
+import type { RegistryTarget } from './types.ts'
 
-/** Where something is pushed to. */
-export interface PushPlace {
-  readonly session: Session
-  readonly endpoint: Endpoint
-  readonly policy: RetryPolicy
-  readonly signal: AbortSignal | undefined
-}
-
+/** Where a manifest is pushed to. */
 export interface ManifestPlace extends PushPlace {
   /** Held while the list behind a referrers tag is read and written: of two at once, one would lose the other's entry. */
   readonly referrersTags: FairLock

@@ -5,7 +5,7 @@ import { parseManifest } from '../spec/manifest.ts'
 import { MEDIA_TYPES } from '../spec/media-types.ts'
 import { fallbackTag } from './listings.ts'
 import { getManifest } from './manifests.ts'
-import type { PushPlace } from './push-manifest.ts'
+import type { PushPlace } from './push-place.ts'
 import { withRetry } from './retry.ts'
 
 /* The list of referrers for registries that keep none. @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#referrers-tag-schema */

@@ -31,7 +31,8 @@ import { type ListingOptions, listReferrers, listRepositories, listTags } from '
 import { getManifest, headBlob, headManifest, MAX_DOCUMENT_BYTES, manifestSelector } from './manifests.ts'
 import { proveCredential } from './prove-credential.ts'
 import { hasBlob, pushBlob } from './push-blob.ts'
-import { type PushPlace, pushManifest } from './push-manifest.ts'
+import { pushManifest } from './push-manifest.ts'
+import type { PushPlace } from './push-place.ts'
 import { subjectOf } from './push-referrers.ts'
 import { EMPTY_REGISTRIES_CONF } from './registries-conf.ts'
 import { DEFAULT_RETRY, type RetryPolicy, withRetry } from './retry.ts'
@@ -127,7 +128,7 @@ class Client implements RegistryClient {
   }
 
   async hasBlob(name: RepositoryName, digest: Digest, options: PushOptions = {}): Promise<boolean> {
-    return hasBlob({ ...this.#pushPlace(name, options), digest: parseDigest(digest) }, this.#parts.policy)
+    return hasBlob({ ...this.#pushPlace(name, options), digest: parseDigest(digest) })
   }
 
   async pushBlob(name: RepositoryName, content: PushContent, options: PushBlobOptions = {}): Promise<BlobPush> {

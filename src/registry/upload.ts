@@ -1,20 +1,18 @@
 import { type Digest, digestAlgorithm, digestMismatch, isDigest } from '../spec/digest.ts'
 import { drain, header } from './body.ts'
 import type { HttpResponse, StreamedBody } from './http.ts'
+import type { PushPlace } from './push-place.ts'
 import { protocolError, type RequestContext } from './registry-errors.ts'
-import { redirectTarget, type Session } from './session.ts'
-import { type Endpoint, wireHost } from './types.ts'
+import { redirectTarget } from './session.ts'
+import { wireHost } from './types.ts'
 
 /* The requests that an upload consists of, each one try. @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#push */
 
 /** What all requests of one upload have in common. */
-export interface UploadTarget {
-  readonly session: Session
-  readonly endpoint: Endpoint
+export interface UploadTarget extends PushPlace {
   readonly digest: Digest
   /** What a token has to allow; the reading of the repository if absent. */
   readonly scope?: string
-  readonly signal: AbortSignal | undefined
 }
 
 /** How far an upload is, by what the registry says. */
@@ -27,11 +25,6 @@ export interface UploadStatus {
 /** Cancelling has to come to an end also where nobody answers. */
 const CANCEL_MS = 5000
 const BINARY = { 'content-type': 'application/octet-stream' }
-
-/** What a token has to allow for a push, and for mounts from other repositories. */
-export function pushScope({ repository }: Endpoint, mounts: readonly string[] = []): string {
-  return [`repository:${repository}:pull,push`, ...mounts.map((from) => `repository:${from}:pull`)].join(' ')
-}
 
 /** Asks for a blob's headers. @throws ERR_BLOB_NOT_FOUND */
 export async function askForBlob({ session, endpoint, digest, scope, signal }: UploadTarget): Promise<void> {

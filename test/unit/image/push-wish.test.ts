@@ -37,7 +37,9 @@ test('only other repositories of the same registry can be mounted from', () => {
 })
 
 test('signatures need the place of their kind', () => {
-  const cosign = Buffer.from(`\0sigstore-json\n${JSON.stringify({ mimeType: MEDIA_TYPES.cosignSignature, payload: 'eA==', annotations: {} })}`)
+  const cosign = Buffer.from(
+    `\0sigstore-json\n${JSON.stringify({ mimeType: MEDIA_TYPES.cosignSignature, payload: 'eA==', annotations: {} })}`,
+  )
   const simple = Buffer.from([0xc2, 0])
   const places = { lookaside: undefined, attachments: false }
   expect(missingPlace(places, [simple])).toMatch(/lookaside-staging/)
