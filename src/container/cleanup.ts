@@ -78,7 +78,7 @@ function goesByItself({ row, stored }: ContainerSession): boolean {
 export async function removeExited(context: Context, session: ContainerSession, storageRemoved?: Promise<void>): Promise<void> {
   if (session.row.status !== 'removing') await session.apply({ type: 'removal-begun' })
   crashPoint('remove: begun')
-  await (storageRemoved ?? context.storage().then((storage) => storage.removeContainer(session.row.id)))
+  await (storageRemoved ?? context.storage().then((storage) => storage.unmount(session.row.id, { remove: true })))
   rmSync(context.paths.bundle(session.row.id), { recursive: true, force: true })
   crashPoint('remove: storage removed')
   await session.forget()

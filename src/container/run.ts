@@ -150,7 +150,7 @@ async function limitedMemoryCgroup(context: Context, id: string, { config }: Sto
 /** The process is gone, or never came to be. What is left of it on the host goes, and then the row. */
 async function finishAttached(context: Context, session: ContainerSession, exit: RunAttachedOutput | undefined): Promise<void> {
   // A runtime that ran to its end has deleted the container itself: the worker takes away the rest while the rows are written.
-  const removed = exit && context.storage().then((storage) => storage.removeContainer(session.row.id))
+  const removed = exit && context.storage().then((storage) => storage.unmount(session.row.id, { remove: true }))
   removed?.catch(() => {})
   if (canHappen('exited', session.row.status)) {
     const { exitCode = -1, exitSignal = null, oomKilled = false } = exit ?? {}

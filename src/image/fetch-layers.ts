@@ -148,7 +148,7 @@ async function stageStream(context: Context, source: Readable, { stage, signal }
     ])
     signal.throwIfAborted()
     if (failed.signal.aborted) {
-      if (outcome.status === 'fulfilled') await (await context.storage()).discard(outcome.value)
+      if (outcome.status === 'fulfilled') await (await context.storage()).removeLayer(outcome.value)
       throw failed.signal.reason
     }
     return (outcome as PromiseFulfilledResult<StagedLayer>).value
@@ -165,7 +165,7 @@ async function publish(context: Context, staged: StagedLayer, mediaType: string 
   crashPoint('pull: staged')
   // Where the diff ID shows only at the end, somebody may have fetched the layer meanwhile.
   const known = findPresent(context, { diffId, blob: undefined })
-  if (known) await storage.discard(staged)
+  if (known) await storage.removeLayer(staged)
   else await storage.publish(staged)
   crashPoint('pull: published')
   const now = Date.now()

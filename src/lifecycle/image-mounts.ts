@@ -41,7 +41,7 @@ export function imageMountRecords({ paths }: Pick<Context, 'paths'>, imageId?: s
 export async function endImageMount(context: Context, { name }: Pick<ImageMountRecord, 'name'>): Promise<boolean> {
   const record = join(context.paths.imageMounts, name)
   if (!existsSync(record)) return false
-  await (await context.storage()).removeContainer(name)
+  await (await context.storage()).unmount(name, { remove: true })
   rmSync(record, { recursive: true, force: true })
   return true
 }

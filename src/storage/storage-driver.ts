@@ -11,15 +11,15 @@ import type { Digest } from '../spec/digest.ts'
  *
  * A layer's life: `stage` makes it from a blob in a private directory, while both digests are computed;
  * `publish` puts it in its place by one rename; from then on it can be mounted; `removeLayer` takes it
- * away. A staged layer that is never published is `discard`ed, or swept when the store is next opened.
+ * away, also before it is published. One that a dead process has staged is swept when the store is next opened.
  * `seal` makes a stack of published layers fit to be used and survive a power cut; call it before the database says so.
  *
- * A container has a writable directory over its layers: `mount` makes the merged view, `unmount` ends it,
- * `removeContainer` deletes the writable part. All of them may be repeated.
+ * A container has a writable directory over its layers: `mount` makes the merged view, `unmount` ends it and, when asked,
+ * deletes the writable part. Both may be repeated.
  *
  * Worked story, a pull of two layers and a run: `stage(a)` and `stage(b)` at the same time; `publish(a)`;
  * `publish(b)`; `seal([a, b])`; the database commits the image. Then `mount({ id, layers: [a, b] })` gives the
- * path of the root file system; the container runs and exits; `unmount(id)`; `removeContainer(id)`.
+ * path of the root file system; the container runs and exits; `unmount(id)`; `unmount(id, { remove: true })`.
  */
 export interface StorageDriver {
   readonly name: string
@@ -30,9 +30,8 @@ export interface StorageDriver {
    * publication that was cut short, perhaps not whole on the disk, and is replaced.
    */
   publish(staged: StagedLayer): Promise<void>
-  discard(staged: StagedLayer): Promise<void>
   /** Idempotent. The caller knows that no image and no container uses the layer. */
-  removeLayer(diffId: Digest): Promise<void>
+  removeLayer(layer: Digest | StagedLayer): Promise<void>
   /** Takes the published layers of one image, bottom first. Unless some are `written` just now they are on the disk already. */
   seal(layers: readonly Digest[], options: { readonly written: boolean }): Promise<void>
   /**
@@ -43,9 +42,8 @@ export interface StorageDriver {
   mount(request: MountRequest): Promise<ContainerRootfs>
   /** Where the root file system of a mounted container is. */
   rootfs(containerId: string): ContainerRootfs
-  unmount(containerId: string): Promise<void>
-  /** Deletes the writable part; ends the mount first if there is one. */
-  removeContainer(containerId: string): Promise<void>
+  /** Ends the mount, if there is one; `remove` deletes the writable part too. */
+  unmount(containerId: string, options?: { readonly remove?: boolean }): Promise<void>
   /** Writes the tar that a layer was made of, byte for byte. @throws ERR_STORE_CORRUPT */
   writeTar(diffId: Digest, target: TarTarget, signal?: AbortSignal): Promise<WrittenTar>
   /** What differs between two stacks of layers, each bottom first. Sorted by path, directories before what is in them. */

@@ -85,7 +85,7 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
     const [first, other] = await publishAll(driver, work, [twice, layer({ 'd/x': 'between', y: 'y' })])
     const { path } = await driver.mount({ containerId: ID, layers: [first, other, first] as Digest[], volatile: false })
     expect([readFileSync(join(path, 'd/x'), 'utf8'), readFileSync(join(path, 'y'), 'utf8')]).toEqual(['twice', 'y'])
-    await driver.removeContainer(ID)
+    await driver.unmount(ID, { remove: true })
   })
 
   test('does not let one stack change what another shows of a layer that both have', async () => {
@@ -102,7 +102,7 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
       const { path } = await driver.mount({ containerId: ID, layers: stack, volatile: false })
       const { uid, mode } = statSync(join(path, 'd'))
       shown.push([uid, mode & 0o777])
-      await driver.removeContainer(ID)
+      await driver.unmount(ID, { remove: true })
     }
     expect(shown).toEqual([
       [1, 0o700],
@@ -131,17 +131,17 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
     await driver.unmount(ID)
     await driver.mount({ containerId: ID, layers: stack, volatile: false })
     expect(look(path).slice(0, 3)).toEqual(['711', 1, 1])
-    await driver.removeContainer(ID)
+    await driver.unmount(ID, { remove: true })
   })
 
   test('discards, unmounts and removes as often as asked', async () => {
     const { driver, work } = await bench()
     const staged = await stage(driver, work, layer({ a: '1' }))
-    for (let turn = 0; turn < 2; turn++) await driver.discard(staged)
+    for (let turn = 0; turn < 2; turn++) await driver.removeLayer(staged)
     const [diffId] = await publishAll(driver, work, [layer({ b: '2' })])
     await driver.mount({ containerId: ID, layers: [diffId as Digest], volatile: false })
     for (let turn = 0; turn < 2; turn++) await driver.unmount(ID)
-    for (let turn = 0; turn < 2; turn++) await driver.removeContainer(ID)
+    for (let turn = 0; turn < 2; turn++) await driver.unmount(ID, { remove: true })
     for (let turn = 0; turn < 2; turn++) await driver.removeLayer(diffId as Digest)
     await driver.seal([], { written: false })
   })

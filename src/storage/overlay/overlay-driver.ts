@@ -61,13 +61,14 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     return [...lowers, ...fillers]
   }
 
-  async function removeLayer(diffId: Digest): Promise<void> {
-    if (!existsSync(layerPath(diffId))) return
+  async function removeLayer(layer: Digest | StagedLayer): Promise<void> {
+    if (typeof layer !== 'string') return remove(layer.location)
+    if (!existsSync(layerPath(layer))) return
     // Renamed first: a removal that is cut short must not leave a directory that looks like a layer.
     const doomed = privatePath()
     mkdirSync(staging, { recursive: true, mode: 0o700 })
-    renameSync(layerPath(diffId), doomed)
-    await remove(doomed, ...corrections.ofTop(diffId))
+    renameSync(layerPath(layer), doomed)
+    await remove(doomed, ...corrections.ofTop(layer))
   }
 
   async function seal(stack: readonly Digest[], { written }: { readonly written: boolean }): Promise<void> {
@@ -113,10 +114,6 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
       }
     },
 
-    async discard(staged) {
-      await remove(staged.location)
-    },
-
     removeLayer,
 
     seal,
@@ -138,13 +135,11 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
 
     rootfs: (containerId) => ({ path: merged(containerId) }),
 
-    async unmount(containerId) {
-      await host.run('unmount', { targets: mountPoints(containerId) })
-    },
-
-    async removeContainer(containerId) {
+    async unmount(containerId, { remove: andRemove = false } = {}) {
+      const targets = mountPoints(containerId)
+      if (!andRemove) return host.run('unmount', { targets })
       const paths = [join(containers, containerId), join(mounts, containerId)]
-      await host.run('remove-tree', { unmount: mountPoints(containerId), paths })
+      return host.run('remove-tree', { unmount: targets, paths })
     },
 
     async writeTar(diffId, { path, compression }, signal) {
