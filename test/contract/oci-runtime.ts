@@ -149,7 +149,7 @@ export function ociRuntimeContract(name: 'crun' | 'runc'): void {
   })
 
   testNeeding(['root', name, 'cgroup v1'], 'tells that a program was killed for want of memory', async () => {
-    const cgroup = `/podlib-test/oom-${name}`
+    const cgroup = `${lab.cgroupParent}/oom-${name}`
     const limit = (spec: RuntimeSpec) => {
       Object.assign(spec.linux ?? {}, { cgroupsPath: cgroup })
       Object.assign(spec.linux?.resources ?? {}, { memory: { limit: 32 * 2 ** 20, swap: 32 * 2 ** 20 } })

@@ -16,8 +16,6 @@ import type { OciRuntime } from '../../src/oci-runtime/oci-runtime.ts'
 import { createRunc } from '../../src/oci-runtime/runc.ts'
 import type { RuntimeSpec, SpecProcess, SpecSeccomp } from '../../src/spec/runtime.ts'
 
-const CGROUP_PARENT = '/podlib-test'
-
 const APPLETS = [
   'sh',
   'tr',
@@ -56,6 +54,7 @@ export class OciLab {
   readonly host: Host
   readonly monitor: Monitor
   readonly #prefix = basename(this.directory).replaceAll(/[^A-Za-z0-9]/g, '')
+  readonly cgroupParent = `/podlib-test-${this.#prefix}`
   readonly #runtimes = new Map<string, OciRuntime>()
   readonly #made: { id: string; runtime: OciRuntime }[] = []
   #counter = 0
@@ -75,7 +74,9 @@ export class OciLab {
 
   static async open(): Promise<OciLab> {
     const user = { name: 'root', uid: 0, gid: 0 }
-    return new OciLab(await openHost({ runRoot: tmpdir(), user, env: { PATH }, exclusively: (work) => work() }))
+    const { NODE_COMPILE_CACHE } = process.env
+    const env = { PATH, ...(NODE_COMPILE_CACHE && { NODE_COMPILE_CACHE }) }
+    return new OciLab(await openHost({ runRoot: tmpdir(), user, env, exclusively: (work) => work() }))
   }
 
   runtime(name: 'crun' | 'runc'): OciRuntime {
@@ -95,7 +96,7 @@ export class OciLab {
     const bundle = join(this.directory, id)
     mkdirSync(bundle)
     this.#made.push({ id, runtime })
-    return { id, bundle, log: join(bundle, 'log'), cgroup: `${CGROUP_PARENT}/${id}` }
+    return { id, bundle, log: join(bundle, 'log'), cgroup: `${this.cgroupParent}/${id}` }
   }
 
   spec(args: readonly string[], change: (spec: RuntimeSpec) => void = () => {}): RuntimeSpec {
@@ -125,8 +126,8 @@ export class OciLab {
     rmSync(this.directory, { recursive: true, force: true })
     const layout = readCgroupLayout()
     // A runtime that was killed half-way leaves its cgroups; by default one is named after the container.
-    for (const { id } of this.#made) for (const path of [`/${id}`, `${CGROUP_PARENT}/${id}`]) await removeCgroup(layout, path)
-    await removeCgroup(layout, CGROUP_PARENT)
+    for (const { id } of this.#made) for (const path of [`/${id}`, `${this.cgroupParent}/${id}`]) await removeCgroup(layout, path)
+    await removeCgroup(layout, this.cgroupParent)
   }
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
 import { ociRuntimeContract } from '../contract/oci-runtime.ts'
 import { NO_MKDIR, OciLab } from '../helpers/oci-lab.ts'
+import { eventually } from '../helpers/runtime-store.ts'
 import { testNeeding } from '../helpers/test-needing.ts'
 
 describe.each(['crun', 'runc'] as const)('%s', (name) => ociRuntimeContract(name))
@@ -27,7 +28,8 @@ describe('compiled seccomp filters', () => {
       const { pid } = await lab.monitor.create(request)
       filters.push(readFileSync(join(lab.directory, 'oci/crun', id, 'seccomp.bpf')))
       await runtime.start(id)
-      expect(readFileSync(`/proc/${pid}/status`, 'utf8')).toMatch(/Seccomp:\t2\nSeccomp_filters:\t1\n/)
+      // `start` only wakes the init of the container, which then sets the filter and becomes the program.
+      await eventually(() => expect(readFileSync(`/proc/${pid}/status`, 'utf8')).toMatch(/Seccomp:\t2\nSeccomp_filters:\t1\n/))
     }
     expect(annotated).toEqual([false, true])
     expect(filters[0]?.length).toBeGreaterThan(0)
