@@ -5,6 +5,7 @@ import { WorkerClient, type WorkerCommand } from './worker-client.ts'
 
 /** Jobs that keep a processor busy for long, or a thread waiting: each gets a worker of the pool to itself. */
 const POOL_JOBS: ReadonlySet<JobName> = new Set<JobName>([
+  'unpack-context',
   'unpack-layer',
   'seal-layers',
   'layer-tar',

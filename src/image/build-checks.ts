@@ -67,12 +67,14 @@ export function checkBuildOptions(options: BuildOptions): void {
     throw invalid(`${JSON.stringify(options.target)} is no name of a stage`)
   if (options.createdAt !== undefined && Number.isNaN(options.createdAt.getTime())) throw invalid('createdAt is no time')
   if (options.annotations && options.format === 'docker') throw invalid('only images of format oci have annotations')
+  if (typeof options.context === 'object' && !(Symbol.asyncIterator in options.context))
+    throw invalid('context is neither the path of a directory nor a stream')
   if (typeof options.platform === 'string') parsePlatform(options.platform)
   buildNames(options)
 }
 
 /** The names of the image, in full. @throws ERR_INVALID_REFERENCE */
-export function buildNames({ name = [] }: BuildOptions): string[] {
+export function buildNames({ name = [] }: Pick<BuildOptions, 'name'>): string[] {
   return [name].flat().map((one) => formatReference(parseReference(one, { defaultRegistry: 'localhost' })))
 }
 
@@ -86,8 +88,11 @@ export interface BuildFiles {
   readonly directories: ReadonlyMap<string, string>
 }
 
+/** The options of a build whose context is on the disk. */
+export type BuildFromDirectory = Omit<BuildOptions, 'context'> & { readonly context?: string | undefined }
+
 /** Finds the files of a build. @throws ERR_INVALID_ARGUMENT, ERR_CONTAINERFILE_NOT_FOUND */
-export async function findBuildFiles(options: BuildOptions): Promise<BuildFiles> {
+export async function findBuildFiles(options: BuildFromDirectory): Promise<BuildFiles> {
   const { containerfile, ignoreFile } = options
   if (options.context === undefined && typeof containerfile !== 'object')
     throw invalid('context says which directory to build from; without one the Containerfile must be given as { text }')

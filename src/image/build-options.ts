@@ -5,9 +5,11 @@ import type { PullPolicy } from './pull.ts'
 /** Of what an image is built, and how. @public */
 export interface BuildOptions {
   /**
-   * Directory whose files `COPY` and `ADD` see. Needed unless the Containerfile is given as text; then that sees none without.
+   * Directory whose files `COPY` and `ADD` see, or a tar of it, plain or compressed: a stream, which is read to its end. Of a tar
+   * only files, directories and links that stay in it are taken; all belong to root, and no program is setuid. Needed unless the
+   * Containerfile is given as text; then that sees none without.
    */
-  readonly context?: string
+  readonly context?: string | AsyncIterable<Uint8Array>
   /**
    * Path of the Containerfile, a relative one taken from `context`; or its text.
    * @defaultValue `Containerfile` or else `Dockerfile` in `context`

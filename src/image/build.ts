@@ -4,7 +4,8 @@ import type { Context } from '../lifecycle/context.ts'
 import { formatPlatform, normalizePlatform } from '../spec/platform.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
 import { type BasesInput, provideBases, provideImage } from './build-bases.ts'
-import { type BuildFiles, buildNames, checkBuildOptions, findBuildFiles } from './build-checks.ts'
+import { type BuildFiles, type BuildFromDirectory, buildNames, checkBuildOptions, findBuildFiles } from './build-checks.ts'
+import { withContextDirectory } from './build-context.ts'
 import { buildImages } from './build-images.ts'
 import type { BuildOptions, BuildProgress } from './build-options.ts'
 import { buildProgressKey, transcribe } from './build-output.ts'
@@ -19,14 +20,15 @@ export function buildImage(context: Context, options: BuildOptions): Operation<P
     checkBuildOptions(options)
     const signal = options.signal ? AbortSignal.any([options.signal, context.closing]) : context.closing
     signal.throwIfAborted()
-    const work = build(context, { ...options, signal }, report)
+    const use = (directory: string | undefined) => build(context, { ...options, context: directory, signal }, report)
+    const work = withContextDirectory(context, options.context, { signal, use })
     // A runtime that is closed meanwhile is closed when nothing of it is left.
     context.background.add(work.catch(() => {}))
     return work
   }, buildProgressKey)
 }
 
-type Options = BuildOptions & { readonly signal: AbortSignal }
+type Options = BuildFromDirectory & { readonly signal: AbortSignal }
 type Report = (progress: BuildProgress) => void
 
 async function build(context: Context, options: Options, report: Report): Promise<PulledImage> {

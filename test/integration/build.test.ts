@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { gzipSync } from 'node:zlib'
 import { beforeAll, describe, expect } from '@jest/globals'
 import type { BuildOptions, BuildProgress, Runtime } from '../../src/index.ts'
 import { lacking } from '../helpers/abilities.ts'
@@ -9,6 +11,7 @@ import { failure } from '../helpers/registry-world.ts'
 import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
 import { fifos } from '../helpers/runtime-traces.ts'
 import { writeSmallImage } from '../helpers/small-image.ts'
+import { tar } from '../helpers/tar-builder.ts'
 import { testNeeding } from '../helpers/test-needing.ts'
 
 const NEEDS = [...RUNTIME_NEEDS, 'runc', 'buildah'] as const
@@ -203,6 +206,29 @@ describe('a build', () => {
     expect((await runtime.images.diskUsage()).buildCacheBytes).toBeLessThan(100_000)
     expect(readdirSync(join(store.root, 'buildah')).sort()).toEqual(['lock', 'users.lock'])
     expect(await failure(runtime.images.build({ containerfile: again }))).toMatchObject({ code: 'ERR_BUILD_FAILED' })
+  })
+
+  it('takes a tar for the context, plain or compressed, and leaves nothing of it', async () => {
+    const files = tar(
+      { name: './Containerfile', content: `FROM ${SMALL}\nCOPY word /word\nCOPY .wh.plain /plain\n` },
+      { name: './word', content: 'streamed' },
+      { name: './.wh.plain', content: 'no whiteout' },
+    )
+    for (const bytes of [files, gzipSync(files)]) {
+      const { image } = await watch({ context: Readable.from([bytes]) })
+      expect(await output(image, 'cat', '/word', '/plain')).toBe('streamedno whiteout')
+    }
+    const failing = Readable.from(
+      (async function* () {
+        yield files.subarray(0, 700)
+        throw new Error('the line is dead')
+      })(),
+    )
+    expect((await failure(runtime.images.build({ context: failing }))).message).toBe('the line is dead')
+    const none = runtime.images.build({ context: Readable.from([tar({ name: 'x', content: '' })]) })
+    expect(await failure(none)).toMatchObject({ code: 'ERR_CONTAINERFILE_NOT_FOUND' })
+    expect(await failure(runtime.images.build({ context: {} as never }))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    expect(readdirSync(join(store.root, 'staging'))).toEqual([])
   })
 
   it('pulls what it needs as a pull does, under the same policy', async () => {

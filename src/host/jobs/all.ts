@@ -15,6 +15,7 @@ import { streamProgram } from './stream-program.ts'
 import { treeTar } from './tree-tar.ts'
 import { treeUsage } from './tree-usage.ts'
 import { unmount } from './unmount.ts'
+import { unpackContext } from './unpack-context.ts'
 import { unpackLayer } from './unpack-layer.ts'
 
 /** Every job that the host worker can do, by the name used on the line. */
@@ -36,5 +37,6 @@ export const JOBS = {
   'tree-tar': treeTar,
   'tree-usage': treeUsage,
   unmount,
+  'unpack-context': unpackContext,
   'unpack-layer': unpackLayer,
 } as const
