@@ -79,11 +79,9 @@ export function createHttp(options: HttpOptions): Http {
       if (closed) throw new PodlibError('ERR_RUNTIME_CLOSED', 'the registry client is closed')
       request.signal?.throwIfAborted()
       const { url, method, signal } = request
-      let upload: Readable | undefined
       try {
         const dispatcher = await dispatcherFor(request)
-        const { body, headers, upload: opened } = outgoing(request, options.timeouts)
-        upload = opened
+        const { body, headers } = outgoing(request, options.timeouts)
         const answer = await dispatcher.request({
           origin: url.origin,
           path: url.pathname + url.search,
@@ -94,11 +92,8 @@ export function createHttp(options: HttpOptions): Http {
         })
         // An abort after the last byte, or a body that nobody reads on, must not become an uncaught error.
         answer.body.on('error', () => {})
-        // An answer may come before all is sent; what is left is not read on.
-        answer.body.once('close', () => opened?.destroy())
         return { status: answer.statusCode, headers: answer.headers, body: answer.body, url }
       } catch (error) {
-        upload?.destroy()
         if (signal?.aborted) throw signal.reason
         throw connectionError(error, url)
       }
@@ -116,7 +111,6 @@ export function createHttp(options: HttpOptions): Http {
 const UPLOAD_PATIENCE = 5
 
 interface Outgoing {
-  readonly upload?: Readable
   readonly headers: Readonly<Record<string, string>>
   readonly body: Partial<Pick<Dispatcher.RequestOptions, 'body' | 'headersTimeout'>>
 }
@@ -126,8 +120,11 @@ function outgoing({ body }: HttpRequest, { headersMs }: RegistryTimeouts): Outgo
   if (typeof body === 'string' || Buffer.isBuffer(body)) return { headers: {}, body: { body } }
   const stalled = () => upload.destroy(Object.assign(new Error(`nothing could be sent for ${headersMs} ms`), { code: 'ETIMEDOUT' }))
   const upload: Readable = Readable.from(watched(body.open(), { stalled, ms: headersMs }), { objectMode: false })
+  // Whatever breaks it fails the request; after that it must not become an uncaught error.
+  upload.on('error', () => {})
   const length = { 'content-length': String(body.size) }
-  return { upload, headers: length, body: { body: upload, headersTimeout: UPLOAD_PATIENCE * headersMs } }
+  // undici closes it in any case: when all is sent, when the answer comes before that, and when the request fails.
+  return { headers: length, body: { body: upload, headersTimeout: UPLOAD_PATIENCE * headersMs } }
 }
 
 /** Tells when the reader asks for no more for too long. */
