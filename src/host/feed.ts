@@ -1,11 +1,12 @@
 import { closeSync, constants, openSync, rmSync } from 'node:fs'
 import { Socket } from 'node:net'
-import { Writable } from 'node:stream'
+import { type Readable, Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { releaseChunk } from '../archive/release-chunk.ts'
 import { growPipe, mkfifo } from './sys/libc.ts'
 
 /** A FIFO that the application writes and a job of the worker reads. */
-export interface Feed {
+interface Feed {
   readonly path: string
   readonly stream: Writable
   /** Gives everything up; to be called in any case, also when all was written. */
@@ -18,7 +19,7 @@ const PIPE_BYTES = 1 << 20
 const { O_RDONLY, O_WRONLY, O_NONBLOCK } = constants
 
 /** Makes a FIFO at `path`. The job may open it at any time: it neither blocks nor meets an early end of file. */
-export function openFeed(path: string): Feed {
+function openFeed(path: string): Feed {
   mkfifo(path, 0o600)
   // A FIFO can be opened for writing only while somebody reads; until the job does, that is us.
   const placeholder = openSync(path, O_RDONLY | O_NONBLOCK)
@@ -48,5 +49,38 @@ export function openFeed(path: string): Feed {
       closeSync(placeholder)
       rmSync(path, { force: true })
     },
+  }
+}
+
+export interface FeedJobInput<Output> {
+  /** Where the FIFO is made. */
+  readonly path: string
+  readonly source: Readable
+  /** Reads the FIFO to its end. */
+  readonly job: (signal: AbortSignal) => Promise<Output>
+  /** Takes back what the job has made, where the source failed all the same. */
+  readonly undo?: (output: Output) => Promise<void>
+  readonly signal: AbortSignal
+}
+
+/** Runs a job on what a source gives, while it gives it. Whichever fails first stops the other, and its error is the one that tells. */
+export async function feedJob<Output>({ path, source, job, undo, signal }: FeedJobInput<Output>): Promise<Output> {
+  const failed = new AbortController()
+  const either = AbortSignal.any([signal, failed.signal])
+  const feed = openFeed(path)
+  const stop = (error: unknown): never => {
+    if (!failed.signal.aborted) failed.abort(error)
+    throw error
+  }
+  try {
+    const [outcome] = await Promise.allSettled([job(either).catch(stop), pipeline(source, feed.stream, { signal: either }).catch(stop)])
+    const isDone = outcome.status === 'fulfilled'
+    if (isDone && !either.aborted) return outcome.value
+    if (isDone) await undo?.(outcome.value)
+    signal.throwIfAborted()
+    throw failed.signal.reason
+  } finally {
+    source.destroy()
+    feed.close()
   }
 }

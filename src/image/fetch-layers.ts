@@ -1,7 +1,5 @@
 import { mkdirSync } from 'node:fs'
-import type { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
-import { openFeed } from '../host/feed.ts'
+import { feedJob } from '../host/feed.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { withLayer } from '../lifecycle/with-layer.ts'
 import type { Digest } from '../spec/digest.ts'
@@ -121,41 +119,13 @@ async function stageContent(
       { ...source, ...(layer.blob && { blob: layer.blob }), ...(layer.diffId && { diffId: layer.diffId }) },
       { signal: either, onProgress: ({ bytes, unpackedBytes }) => onProgress(bytes, unpackedBytes) },
     )
-  if ('stream' in content) return stageStream(context, content.stream, { stage, signal })
+  if ('stream' in content) {
+    const path = ioPath(context, 'layer')
+    const undo = (staged: StagedLayer) => storage.removeLayer(staged)
+    return feedJob({ path, source: content.stream, job: (either) => stage({ path }, either), undo, signal })
+  }
   const { path, offset, size } = content.file
   return stage({ path, ...(size !== undefined && { range: { offset, size } }) }, signal)
-}
-
-interface StageStreamOptions {
-  readonly stage: (source: Pick<LayerSource, 'path'>, signal: AbortSignal) => Promise<StagedLayer>
-  readonly signal: AbortSignal
-}
-
-/** Feeds a stream to the worker that unpacks it. */
-async function stageStream(context: Context, source: Readable, { stage, signal }: StageStreamOptions): Promise<StagedLayer> {
-  const failed = new AbortController()
-  const either = AbortSignal.any([signal, failed.signal])
-  const feed = openFeed(ioPath(context, 'layer'))
-  try {
-    // Whichever side fails first stops the other, and its error is the one that tells what happened.
-    const stop = (error: unknown): never => {
-      if (!failed.signal.aborted) failed.abort(error)
-      throw error
-    }
-    const [outcome] = await Promise.allSettled([
-      stage({ path: feed.path }, either).catch(stop),
-      pipeline(source, feed.stream, { signal: either }).catch(stop),
-    ])
-    signal.throwIfAborted()
-    if (failed.signal.aborted) {
-      if (outcome.status === 'fulfilled') await (await context.storage()).removeLayer(outcome.value)
-      throw failed.signal.reason
-    }
-    return (outcome as PromiseFulfilledResult<StagedLayer>).value
-  } finally {
-    source.destroy()
-    feed.close()
-  }
 }
 
 async function publish(context: Context, staged: StagedLayer, mediaType: string = MEDIA_TYPES.ociLayer): Promise<void> {

@@ -1,8 +1,16 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { afterAll } from '@jest/globals'
 import { writeLayerTar } from '../../src/host/jobs/layer-tar.ts'
 import { type UnpackedLayer, type UnpackLayerInput, unpackLayer } from '../../src/host/jobs/unpack-layer.ts'
+
+/** A bench for all tests of a file. Call it in its body. */
+export function layerBench(): LayerBench {
+  const bench = new LayerBench()
+  afterAll(() => bench.remove())
+  return bench
+}
 
 /** A temporary directory that layers are unpacked in, with a canary beside them that nothing may touch. */
 export class LayerBench {

@@ -1,9 +1,11 @@
 import { digestOf } from '../../src/spec/digest.ts'
 import { parseReference } from '../../src/spec/reference.ts'
+import type { CosignSignature } from '../../src/trust/cosign.ts'
 import { parsePolicy } from '../../src/trust/policy-parse.ts'
 import type { SignatureSources } from '../../src/trust/sources.ts'
 import { evaluate, type TrustRequest } from '../../src/trust/trust.ts'
 import type { TrustDecision } from '../../src/trust/verifier.ts'
+import { cosignAttachment } from './sigstore-signer.ts'
 
 export const NAME = 'registry.test/team/app'
 export const REFERENCE = `${NAME}:1`
@@ -33,6 +35,11 @@ export function ask({ requirements, sources = {}, reference = REFERENCE, ...rest
 /** Sources that have these blobs for the digests given, and nothing else. */
 export function signatureBlobs(blobs: Readonly<Record<string, readonly Uint8Array[]>>): SignatureSources {
   return { signatures: (digest) => list(blobs[digest] ?? []) }
+}
+
+/** Sources that have these cosign signatures for the manifest, and nothing else. */
+export function cosignSources(...signatures: readonly CosignSignature[]): SignatureSources {
+  return { attachment: async (digest) => (digest === MANIFEST ? cosignAttachment(signatures) : undefined) }
 }
 
 /** Sources that have these bundles for the digests given. */

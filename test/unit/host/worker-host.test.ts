@@ -1,11 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { drainJob } from '../../../src/host/drain.ts'
-import { openFeed } from '../../../src/host/feed.ts'
+import { feedJob } from '../../../src/host/feed.ts'
 import type { Host } from '../../../src/host/host.ts'
 import { descendants, listProcesses } from '../../../src/host/proc.ts'
 import { mkfifo } from '../../../src/host/sys/libc.ts'
@@ -112,23 +111,20 @@ describe('on a host with one processor', () => {
   afterAll(() => host.close())
 
   /** The tar of a directory, written by one job and unpacked by another, with this process between them. */
-  async function throughPipes(signal?: AbortSignal): Promise<number> {
+  async function throughPipes(): Promise<number> {
     const [tree, target] = [directory(), directory()]
     writeFileSync(join(tree, 'big'), Buffer.alloc(3 << 20, 'x'))
     const pipe = join(target, 'tar')
-    const feed = openFeed(join(target, 'feed'))
+    const path = join(target, 'feed')
     const written = drainJob(
       pipe,
       (left) => host.run('tree-tar', { directory: tree, target: pipe }, { signal: left, unqueued: true }),
-      signal,
+      undefined,
     )
     const unpacked = join(target, 'unpacked')
-    const input = { source: { path: feed.path }, blob: undefined, diffId: undefined, directory: unpacked, xattrPrefix: 'trusted' } as const
-    try {
-      await Promise.all([host.run('unpack-layer', input, { signal }), pipeline(Readable.from(written), feed.stream)])
-    } finally {
-      feed.close()
-    }
+    const input = { source: { path }, blob: undefined, diffId: undefined, directory: unpacked, xattrPrefix: 'trusted' } as const
+    const job = (either: AbortSignal) => host.run('unpack-layer', input, { signal: either })
+    await feedJob({ path, source: Readable.from(written), job, signal: new AbortController().signal })
     return readFileSync(join(unpacked, 'fs', 'big')).length
   }
 

@@ -7,6 +7,7 @@ import {
   ask,
   base64,
   bundleSources,
+  cosignSources,
   INDEX,
   list,
   MANIFEST,
@@ -25,7 +26,7 @@ const ALL = ['signatures', 'attachment', 'bundles'] as const
 const SIGNED = signCosign(cosignPayload(MANIFEST, REFERENCE), { key })
 const everything: SignatureSources = {
   signatures: () => list([Buffer.from([0x88, 0])]),
-  attachment: async (digest) => (digest === MANIFEST ? cosignAttachment([SIGNED]) : undefined),
+  ...cosignSources(SIGNED),
   bundles: (digest) => list(digest === MANIFEST ? [signBundle({ digest, signer: { key } })] : []),
 }
 

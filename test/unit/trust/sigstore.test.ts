@@ -1,11 +1,12 @@
 import { describe, expect, test } from '@jest/globals'
 import type { CosignSignature } from '../../../src/trust/cosign.ts'
 import type { SignatureSources } from '../../../src/trust/sources.ts'
-import { cosignAttachment, cosignPayload, signBundle, signCosign } from '../../helpers/sigstore-signer.ts'
+import { cosignPayload, signBundle, signCosign } from '../../helpers/sigstore-signer.ts'
 import {
   ask,
   base64,
   bundleSources,
+  cosignSources,
   INDEX,
   MANIFEST,
   NAME,
@@ -20,14 +21,11 @@ const key = makeKey()
 const rekor = makeKey()
 const requirement = { type: 'sigstoreSigned', keyData: base64(key.pem) }
 const payload = cosignPayload(MANIFEST, REFERENCE)
-const attached = (...signatures: readonly CosignSignature[]): SignatureSources => ({
-  attachment: async (digest) => (digest === MANIFEST ? cosignAttachment(signatures) : undefined),
-})
 
 describe('a cosign 2 signature by a key', () => {
   test.each<KeyKind>(['p256', 'p384', 'rsa', 'ed25519'])('is accepted with a %s key', async (kind) => {
     const signer = makeKey(kind)
-    const sources = attached(signCosign(payload, { key: signer }))
+    const sources = cosignSources(signCosign(payload, { key: signer }))
     const decision = await ask({ requirements: [{ type: 'sigstoreSigned', keyData: base64(signer.pem) }], sources })
     expect(decision).toMatchObject({ accepted: true, signed: true, requirements: [{ verifiedDigest: MANIFEST }] })
   })
@@ -45,34 +43,38 @@ describe('a cosign 2 signature by a key', () => {
 
   test('is accepted when any of several keys made it, and any of several signatures is good', async () => {
     const other = makeKey()
-    const sources = attached(signCosign(payload, { key: makeKey() }), signCosign(payload, { key }))
+    const sources = cosignSources(signCosign(payload, { key: makeKey() }), signCosign(payload, { key }))
     const decision = await ask({ requirements: [{ type: 'sigstoreSigned', keyDatas: [base64(other.pem), base64(key.pem)] }], sources })
     expect(decision.accepted).toBe(true)
     expect(decision.requirements[0]?.attempts).toEqual([{ digest: MANIFEST, reason: 'the signature is not one of the policy keys' }])
   })
 
   test.each<[string, SignatureSources, RegExp]>([
-    ['that is not there', attached(), /no sigstore signature exists/],
-    ['by another key', attached(signCosign(payload, { key: makeKey() })), /not one of the policy keys/],
-    ['for another digest', attached(signCosign(cosignPayload(OTHER, REFERENCE), { key })), /it signs sha256/],
-    ['for another name', attached(signCosign(cosignPayload(MANIFEST, `${NAME}:2`), { key })), /matchRepoDigestOrExact does not accept/],
-    ['for a repository only', attached(signCosign(cosignPayload(MANIFEST, NAME), { key })), /matchRepoDigestOrExact does not accept/],
+    ['that is not there', cosignSources(), /no sigstore signature exists/],
+    ['by another key', cosignSources(signCosign(payload, { key: makeKey() })), /not one of the policy keys/],
+    ['for another digest', cosignSources(signCosign(cosignPayload(OTHER, REFERENCE), { key })), /it signs sha256/],
+    [
+      'for another name',
+      cosignSources(signCosign(cosignPayload(MANIFEST, `${NAME}:2`), { key })),
+      /matchRepoDigestOrExact does not accept/,
+    ],
+    ['for a repository only', cosignSources(signCosign(cosignPayload(MANIFEST, NAME), { key })), /matchRepoDigestOrExact does not accept/],
     [
       'of another type',
-      attached(signCosign(cosignPayload(MANIFEST, REFERENCE, { type: 'atomic container signature' }), { key })),
+      cosignSources(signCosign(cosignPayload(MANIFEST, REFERENCE, { type: 'atomic container signature' }), { key })),
       /must be "cosign/,
     ],
     [
       'with an unknown restriction',
-      attached(signCosign(cosignPayload(MANIFEST, REFERENCE, { arch: 'x' }), { key })),
+      cosignSources(signCosign(cosignPayload(MANIFEST, REFERENCE, { arch: 'x' }), { key })),
       /unknown member "arch"/,
     ],
     [
       'over a payload that was changed',
-      attached({ ...signCosign(payload, { key }), payload: cosignPayload(MANIFEST, `${NAME}:1 `) }),
+      cosignSources({ ...signCosign(payload, { key }), payload: cosignPayload(MANIFEST, `${NAME}:1 `) }),
       /not one of/,
     ],
-    ['without the annotation', attached({ payload, annotations: new Map() }), /no annotation dev.cosignproject.cosign\/signature/],
+    ['without the annotation', cosignSources({ payload, annotations: new Map() }), /no annotation dev.cosignproject.cosign\/signature/],
   ])('is refused %s', async (_, sources, reason) => {
     const decision = await ask({ requirements: [requirement], sources })
     expect(decision.accepted).toBe(false)
@@ -80,13 +82,14 @@ describe('a cosign 2 signature by a key', () => {
   })
 
   test('as cosign writes it, names the repository only: matchRepository accepts it', async () => {
-    const sources = attached(signCosign(cosignPayload(MANIFEST, NAME), { key }))
+    const sources = cosignSources(signCosign(cosignPayload(MANIFEST, NAME), { key }))
     expect((await ask({ requirements: [{ ...requirement, signedIdentity: { type: 'matchRepository' } }], sources })).accepted).toBe(true)
   })
 
   test('is asked for in the log when the policy has a Rekor key', async () => {
     const logged = { ...requirement, rekorPublicKeyData: base64(rekor.pem) }
-    const verdict = async (signature: CosignSignature) => reasonsOf(await ask({ requirements: [logged], sources: attached(signature) }))
+    const verdict = async (signature: CosignSignature) =>
+      reasonsOf(await ask({ requirements: [logged], sources: cosignSources(signature) }))
     expect(await verdict(signCosign(payload, { key }, { key: rekor }))).toMatch(/^signed by/)
     expect(await verdict(signCosign(payload, { key }))).toMatch(/no annotation dev.sigstore.cosign\/bundle/)
     expect(await verdict(signCosign(payload, { key }, { key: makeKey() }))).toMatch(/not signed by a trusted log/)
@@ -108,7 +111,7 @@ describe('a cosign 2 signature by an identity', () => {
   const keyless = { type: 'sigstoreSigned', fulcio, rekorPublicKeyData: base64(rekor.pem) }
 
   test('is accepted after its certificate has expired, because the log saw it in time', async () => {
-    const sources = attached(signCosign(payload, signer, { key: rekor, time }))
+    const sources = cosignSources(signCosign(payload, signer, { key: rekor, time }))
     expect(await ask({ requirements: [keyless], sources })).toMatchObject({
       accepted: true,
       requirements: [{ reason: `signed by ${email} (${oidcIssuer}) as ${REFERENCE}` }],
@@ -122,14 +125,14 @@ describe('a cosign 2 signature by an identity', () => {
     ['without certificate', signCosign(payload, { key }, { key: rekor, time }), /no annotation dev.sigstore.cosign\/certificate/],
     ['by a key other than the certificate', signCosign(payload, { ...signer, key }, { key: rekor, time }), /not one of its certificate/],
   ])('is refused when it is one %s', async (_, signature, reason) => {
-    const decision = await ask({ requirements: [keyless], sources: attached(signature) })
+    const decision = await ask({ requirements: [keyless], sources: cosignSources(signature) })
     expect(decision.accepted).toBe(false)
     expect(reasonsOf(decision)).toMatch(reason)
   })
 
   test("is accepted with a certificate of one's own CA while it is valid", async () => {
     const requirements = [{ type: 'sigstoreSigned', pki: { caRootsData: base64(root.pem), subjectEmail: email } }]
-    const sources = attached(signCosign(payload, signer))
+    const sources = cosignSources(signCosign(payload, signer))
     expect((await ask({ requirements, sources, now: time })).accepted).toBe(true)
     expect(reasonsOf(await ask({ requirements, sources }))).toMatch(/was not valid/)
   })
@@ -188,7 +191,7 @@ describe('key material that the policy names', () => {
     ['a short RSA key', { keyData: base64(makeKey('rsa1024').pem) }],
     ['an RSA key for Rekor', { keyData: base64(key.pem), rekorPublicKeyData: base64(makeKey('rsa').pem) }],
   ])('%s is an error of the policy, not a verdict', async (_, keys) => {
-    const asked = ask({ requirements: [{ type: 'sigstoreSigned', ...keys }], sources: attached(signCosign(payload, { key })) })
+    const asked = ask({ requirements: [{ type: 'sigstoreSigned', ...keys }], sources: cosignSources(signCosign(payload, { key })) })
     await expect(asked).rejects.toMatchObject({ code: 'ERR_POLICY_INVALID' })
   })
 })

@@ -2,18 +2,14 @@ import { execFileSync } from 'node:child_process'
 import { openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync, zstdDecompressSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
 import { writeLayerTar } from '../../../../src/host/jobs/layer-tar.ts'
 import { digestOf } from '../../../../src/spec/digest.ts'
-import { LayerBench } from '../../../helpers/layers.ts'
+import { layerBench } from '../../../helpers/layers.ts'
 import { SMALL_TAR } from '../../../helpers/odd-layers.ts'
 import { tar } from '../../../helpers/tar-builder.ts'
 
-let bench: LayerBench
-beforeAll(() => {
-  bench = new LayerBench()
-})
-afterAll(() => bench.remove())
+const bench = layerBench()
 
 const signal = new AbortController().signal
 

@@ -1,18 +1,14 @@
 import { existsSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
 import { IMPLIED_ROOT, OPAQUE_ROOT } from '../../../../src/archive/layer-files.ts'
 import { sealLayers } from '../../../../src/host/jobs/seal-layers.ts'
 import { mount, umount2 } from '../../../../src/host/sys/libc.ts'
-import { LayerBench } from '../../../helpers/layers.ts'
+import { layerBench } from '../../../helpers/layers.ts'
 import { type TarBlock, tar } from '../../../helpers/tar-builder.ts'
 import { type FileFacts, treeFacts } from '../../../helpers/tree-listing.ts'
 
-let bench: LayerBench
-beforeAll(() => {
-  bench = new LayerBench()
-})
-afterAll(() => bench.remove())
+const bench = layerBench()
 
 const directory = (name: string, more: TarBlock = {}): TarBlock => ({ name, type: '5', mode: 0o755, ...more })
 const MARKED: TarBlock = {

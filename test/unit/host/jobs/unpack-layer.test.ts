@@ -13,21 +13,17 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import { describe, expect, test } from '@jest/globals'
 import { readImpliedDirectories } from '../../../../src/archive/layer-files.ts'
 import { unpackLayer } from '../../../../src/host/jobs/unpack-layer.ts'
 import { lgetxattr, llistxattr, mount, umount2 } from '../../../../src/host/sys/libc.ts'
 import { digestOf } from '../../../../src/spec/digest.ts'
-import { LayerBench } from '../../../helpers/layers.ts'
+import { layerBench } from '../../../helpers/layers.ts'
 import { ODD_LAYERS, SMALL_TAR } from '../../../helpers/odd-layers.ts'
 import { type TarBlock, tar } from '../../../helpers/tar-builder.ts'
 import { treeFacts, treeNames } from '../../../helpers/tree-listing.ts'
 
-let bench: LayerBench
-beforeAll(() => {
-  bench = new LayerBench()
-})
-afterAll(() => bench.remove())
+const bench = layerBench()
 
 const directory = (name: string, more: TarBlock = {}): TarBlock => ({ name, type: '5', mode: 0o755, ...more })
 const odd = (name: string) => bench.unpack(ODD_LAYERS[name] as Buffer)

@@ -12,17 +12,13 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from '@jest/globals'
+import { expect, test } from '@jest/globals'
 import fc from 'fast-check'
 import { lsetxattr, makedev, mknod, utimensat } from '../../../../src/host/sys/libc.ts'
-import { LayerBench } from '../../../helpers/layers.ts'
+import { layerBench } from '../../../helpers/layers.ts'
 import { treeFacts } from '../../../helpers/tree-listing.ts'
 
-let bench: LayerBench
-beforeAll(() => {
-  bench = new LayerBench()
-})
-afterAll(() => bench.remove())
+const bench = layerBench()
 
 const KINDS = ['file', 'file', 'directory', 'directory', 'symlink', 'hard-link', 'fifo', 'character', 'block', 'sparse'] as const
 
