@@ -2,8 +2,6 @@ import { createHash, type Hash } from 'node:crypto'
 import { Transform, type TransformCallback } from 'node:stream'
 import { PodlibError } from '../errors/errors.ts'
 import { type Digest, digestAlgorithm, digestMismatch } from '../spec/digest.ts'
-import { releaseChunk } from './release-chunk.ts'
-import { ThreadedHash } from './threaded-hash.ts'
 
 /** What a stream must turn out to be. */
 export interface ExpectedContent {
@@ -17,58 +15,32 @@ export interface ExpectedContent {
 export class ContentMeter {
   readonly #expected: ExpectedContent
   readonly #algorithm: 'sha256' | 'sha512'
-  readonly #hash: Hash | ThreadedHash
+  readonly #hash: Hash
   #size = 0
   #hex: string | undefined
 
-  /** @param threaded - Hashes on a thread of its own; end it with {@link ContentMeter.finished} or {@link ContentMeter.close}. */
-  constructor(expected: ExpectedContent, threaded = false) {
+  constructor(expected: ExpectedContent) {
     this.#expected = expected
     this.#algorithm = expected.digest ? digestAlgorithm(expected.digest) : 'sha256'
-    this.#hash = threaded ? new ThreadedHash(this.#algorithm) : createHash(this.#algorithm)
+    this.#hash = createHash(this.#algorithm)
   }
 
   get size(): number {
     return this.#size
   }
 
-  /** For one without a thread. @throws ERR_SIZE_MISMATCH as soon as there are more bytes than expected */
+  /** @throws ERR_SIZE_MISMATCH as soon as there are more bytes than expected */
   update(bytes: Uint8Array): void {
-    this.#count(bytes.length)
-    ;(this.#hash as Hash).update(bytes)
-  }
-
-  /** The same, and gives the memory back: neither the chunk nor a view of it may be used any more. */
-  take(chunk: Buffer): void {
-    this.#count(chunk.length)
-    if (this.#hash instanceof ThreadedHash) {
-      this.#hash.take(chunk)
-      return
-    }
-    this.#hash.update(chunk)
-    releaseChunk(chunk)
-  }
-
-  /** For one without a thread. May be asked again: who heard it first need not be who tells of it. @throws ERR_SIZE_MISMATCH | ERR_DIGEST_MISMATCH */
-  finish(): Digest {
-    this.#hex ??= (this.#hash as Hash).digest('hex')
-    return this.#compare(this.#hex)
-  }
-
-  /** @throws ERR_SIZE_MISMATCH | ERR_DIGEST_MISMATCH */
-  async finished(): Promise<Digest> {
-    return this.#compare(await (this.#hash as Pick<ThreadedHash, 'digest'>).digest('hex'))
-  }
-
-  /** Ends the thread if there is one. */
-  async close(): Promise<void> {
-    if (this.#hash instanceof ThreadedHash) await this.#hash.close()
-  }
-
-  #count(bytes: number): void {
-    this.#size += bytes
+    this.#size += bytes.length
     const { size } = this.#expected
     if (size !== undefined && this.#size > size) throw this.#sizeMismatch(`more than ${size}`)
+    this.#hash.update(bytes)
+  }
+
+  /** May be asked again: who heard it first need not be who tells of it. @throws ERR_SIZE_MISMATCH | ERR_DIGEST_MISMATCH */
+  finish(): Digest {
+    this.#hex ??= this.#hash.digest('hex')
+    return this.#compare(this.#hex)
   }
 
   #compare(hex: string): Digest {

@@ -1,28 +1,17 @@
 import { chmodSync, mkdirSync } from 'node:fs'
-import type { Readable } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { decompressedChunks, detectCompression, SNIFF_BYTES } from '../../archive/compression.ts'
-import { releaseChunk } from '../../archive/release-chunk.ts'
 import { escapeName, type TarEntry } from '../../archive/tar-entry.ts'
 import { TarReader } from '../../archive/tar-reader.ts'
-import { ContentMeter } from '../../archive/verified-stream.ts'
 import type { PodlibErrorCode } from '../../errors/codes.ts'
 import { errorCode, errorMessage, isPodlibError, PodlibError, systemErrorCode } from '../../errors/errors.ts'
-import type { Digest } from '../../spec/digest.ts'
 import type { JobContext } from '../job.ts'
 import { removeTree } from './remove-tree.ts'
 import { EarlySync } from './unpack/early-sync.ts'
+import { type LayerContent, type LayerContentInput, openLayerContent, type ProvenContent } from './unpack/layer-content.ts'
 import { type LayerLimits, LayerSink, type UnpackedTree } from './unpack/layer-sink.ts'
-import { closeSource, openSource, type SourceRange } from './unpack/source.ts'
-import { wrongOrDamaged } from './unpack/wrong-or-damaged.ts'
+import { ThreadedContent } from './unpack/threaded-content.ts'
 
-export interface UnpackLayerInput {
-  /** A file, or a FIFO that another process writes the blob into. */
-  readonly source: { readonly path: string; readonly range?: SourceRange | undefined }
-  /** What the manifest says of the blob; undefined where there is no manifest (`import`). */
-  readonly blob: { readonly digest: Digest; readonly size: number | undefined } | undefined
-  /** What the image config says of the uncompressed tar. */
-  readonly diffId: Digest | undefined
+export interface UnpackLayerInput extends LayerContentInput {
   /** Made by the job with mode 0700; must not exist. Removed when the job fails. */
   readonly directory: string
   /** Namespace of overlay's own attributes: `user` inside a user namespace. */
@@ -37,16 +26,13 @@ export interface UnpackLayerProgress {
   readonly entries: number
 }
 
-export interface UnpackedLayer extends UnpackedTree {
-  readonly blobDigest: Digest
-  readonly blobSize: number
-  readonly diffId: Digest
+export interface UnpackedLayer extends UnpackedTree, ProvenContent {
   /** Of the uncompressed tar. */
   readonly size: number
 }
 
 const DEFAULT_LIMITS: LayerLimits = { maxBytes: 256 * 1024 ** 3, maxEntries: 4_000_000 }
-/** A smaller blob is mostly one of several, which keep the processors busy without a further thread. */
+/** A smaller blob is mostly one of several, which keep the processors busy without further threads. */
 const THREADED_FROM_BYTES = 128 * 1024 * 1024
 const REPORT_INTERVAL_MS = 50
 /** System errors that only the layer's content can cause. */
@@ -81,11 +67,14 @@ export async function unpackLayer(input: UnpackLayerInput, context: JobContext<U
   mkdirSync(directory, { mode: 0o700 })
   try {
     chmodSync(directory, 0o700)
-    const source = openSource(input.source, context.signal)
+    const threaded = (input.blob?.size ?? 0) >= THREADED_FROM_BYTES
+    const content = threaded ? new ThreadedContent(input, context.signal) : openLayerContent(input, context.signal)
+    const sink = new LayerSink({ directory, xattrPrefix: input.xattrPrefix, limits: { ...DEFAULT_LIMITS, ...input.limits } })
     try {
-      return await unpackFrom(source, input, context)
+      return await unpackInto(sink, { content, sync: new EarlySync(directory) }, context)
     } finally {
-      await closeSource(source)
+      await content.close()
+      sink.closeAll()
     }
   } catch (error) {
     removeTree({ paths: [directory] })
@@ -94,88 +83,30 @@ export async function unpackLayer(input: UnpackLayerInput, context: JobContext<U
   }
 }
 
-async function unpackFrom(source: Readable, input: UnpackLayerInput, context: JobContext<UnpackLayerProgress>): Promise<UnpackedLayer> {
-  const { directory, xattrPrefix } = input
-  const sync = new EarlySync(directory)
-  const threaded = (input.blob?.size ?? 0) >= THREADED_FROM_BYTES
-  const tar = new ContentMeter({ digest: input.diffId, size: undefined, what: 'uncompressed layer' }, threaded)
-  const sink = new LayerSink({ directory, xattrPrefix, limits: { ...DEFAULT_LIMITS, ...input.limits } })
-  try {
-    return await unpackInto({ source, sink, sync, tar }, input, context)
-  } finally {
-    await tar.close()
-    sink.closeAll()
-  }
-}
-
-interface Ends {
-  readonly source: Readable
-  readonly sink: LayerSink
-  readonly sync: EarlySync
-  readonly tar: ContentMeter
-}
-
 async function unpackInto(
-  { source, sink, sync, tar }: Ends,
-  input: UnpackLayerInput,
+  sink: LayerSink,
+  { content, sync }: { readonly content: LayerContent; readonly sync: EarlySync },
   context: JobContext<UnpackLayerProgress>,
 ): Promise<UnpackedLayer> {
-  const { signal } = context
-  const blob = new ContentMeter({ digest: input.blob?.digest, size: input.blob?.size, what: 'layer blob' })
   const reader = new TarReader(sink)
-  const progress = throttled(() => context.report({ bytes: blob.size, unpackedBytes: reader.offset, entries: sink.entries }))
-  const result: { blobDigest?: Digest } = {}
-  async function* hashedBlob(): AsyncGenerator<Buffer> {
-    for await (const chunk of source.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      blob.update(chunk)
-      yield chunk
-      releaseChunk(chunk)
-    }
-    // Here, so that a short or wrong blob is called that and not a damaged compression.
-    result.blobDigest = blob.finish()
-  }
-  const hashed = hashedBlob()
-  const head = await firstBytes(hashed)
-  const isPlain = detectCompression(head) === 'none'
-  const content = startingWith(head, hashed)
+  const progress = throttled(() => context.report({ bytes: content.bytes, unpackedBytes: reader.offset, entries: sink.entries }))
   try {
-    // A chunk is good until the next one is asked for.
-    for await (const chunk of isPlain ? content : decompressedChunks(content, signal)) {
-      try {
-        applying(sink, reader, () => reader.push(chunk))
-      } finally {
-        tar.take(chunk)
-      }
+    for await (const chunk of content.chunks()) {
+      applying(sink, reader, () => reader.push(chunk))
       sync.reached(reader.offset)
       progress()
-      // Chunks that wait would follow one another without a look at the thread that inflates, which may have ended its turn.
+      // Chunks that wait would follow one another without a look at what else happens, such as an abort.
       await nextTurn()
     }
   } catch (error) {
-    await hashed.return(undefined)
-    throw await wrongOrDamaged(error, { source, meter: input.blob ? blob : isPlain && input.diffId ? tar : undefined })
+    throw await content.blame(error)
   }
   // Before the end of the tar is looked at: a wrong tar is mostly an incomplete one too.
-  const diffId = await tar.finished()
+  const proven = await content.prove()
   reader.end()
-  const tree = applying(sink, reader, () => sink.finish(reader.offset, diffId))
+  const tree = applying(sink, reader, () => sink.finish(reader.offset, proven.diffId))
   progress(true)
-  return { blobDigest: result.blobDigest as Digest, blobSize: blob.size, diffId, size: reader.offset, ...tree }
-}
-
-async function* startingWith(head: Buffer, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
-  yield head
-  yield* rest
-}
-
-async function firstBytes(blob: AsyncGenerator<Buffer>): Promise<Buffer> {
-  let head: Buffer = Buffer.alloc(0)
-  while (head.length < SNIFF_BYTES) {
-    const next = await blob.next()
-    if (next.done) break
-    head = head.length === 0 ? next.value : Buffer.concat([head, next.value])
-  }
-  return head
+  return { ...proven, size: reader.offset, ...tree }
 }
 
 /** Runs a step of unpacking; its errors say which entry it was, and where. */

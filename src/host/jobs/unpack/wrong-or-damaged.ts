@@ -18,9 +18,7 @@ export interface FailedContent {
  * @returns the mismatch of digest or size, caused by `damage`; or `damage` itself if these are the promised bytes
  */
 export async function wrongOrDamaged(damage: unknown, { source, meter }: FailedContent): Promise<unknown> {
-  // A limit that was exceeded or a compression that is not known says nothing about damage, and is no reason to read on.
-  if (meter === undefined) return damage
-  if (!isPodlibError(damage, 'ERR_LAYER_INVALID') && !isPodlibError(damage, 'ERR_COMPRESSION_INVALID')) return damage
+  if (meter === undefined || !isDamage(damage)) return damage
   try {
     for await (const chunk of source as AsyncIterable<Buffer>) {
       meter.update(chunk)
@@ -32,4 +30,9 @@ export async function wrongOrDamaged(damage: unknown, { source, meter }: FailedC
     return isWrong ? new PodlibError(error.code, error.message, { details: error.details, cause: damage }) : damage
   }
   return damage
+}
+
+/** A limit that was exceeded or a compression that is not known says nothing about damage, and is no reason to read on. */
+export function isDamage(error: unknown): boolean {
+  return isPodlibError(error, 'ERR_LAYER_INVALID') || isPodlibError(error, 'ERR_COMPRESSION_INVALID')
 }
