@@ -49,10 +49,8 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
   /** In `staging`, a name that nobody else takes, by which `sweep` knows this process. */
   const privatePath = () => join(staging, `${process.pid}-${readProcess(process.pid)?.startTime}-${randomBytes(8).toString('hex')}`)
 
-  /** A root is shown as the uppermost layer has it, also one that has no entry for it. */
   const needsCorrection = (stack: readonly Digest[]) =>
-    stack.some((diffId) => hasImpliedDirectories(layerPath(diffId))) ||
-    (stack.slice(-1).some((diffId) => hasImpliedRoot(layerPath(diffId))) && !stack.every((diffId) => hasImpliedRoot(layerPath(diffId))))
+    stack.some((diffId) => hasImpliedDirectories(layerPath(diffId))) || showsWrongRoot(stack.map(layerPath))
 
   /** Overlay must have two directories to merge: empty ones at the bottom change nothing. */
   function atLeastTwo(lowers: readonly string[]): string[] {
@@ -171,6 +169,14 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
 /** Where a mount that was cut short may have left layers. */
 function mappedLayers(directory: string): string[] {
   return namesIn(join(directory, 'mapped')).map((name) => join(directory, 'mapped', name))
+}
+
+/** Overlay shows the root as the uppermost layer has it, also where that has no entry for it. */
+function showsWrongRoot(bottomFirst: readonly string[]): boolean {
+  const [top, rightful] = [bottomFirst.at(-1), bottomFirst.findLast((layer) => !hasImpliedRoot(layer))]
+  if (top === undefined || rightful === undefined || top === rightful) return false
+  const [shown, wanted] = [lstatSync(join(top, LAYER_TREE)), lstatSync(join(rightful, LAYER_TREE))]
+  return shown.uid !== wanted.uid || shown.gid !== wanted.gid || shown.mode !== wanted.mode
 }
 
 function namesIn(directory: string): string[] {
