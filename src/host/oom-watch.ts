@@ -31,10 +31,13 @@ export function watchOom(directory: string | undefined): OomWatch {
 
 /** More memory than there is: an event at this threshold never comes. */
 const UNREACHABLE = 2 ** 60
+/** Longer than the kernel takes from the removal of a cgroup to the last event of it, also when it has much to do. */
+const REMOVAL_MS = 1_000
 
 /**
  * The removal of a cgroup counts as one event of every kind, some milliseconds after the fact. A second
- * counter, of an event that never comes, shows whether that one is included.
+ * counter, of an event that never comes, shows whether that one is included: that of a threshold, for which the kernel
+ * waits until nobody looks at the thresholds any more, and which therefore comes last.
  *
  * @see https://docs.kernel.org/admin-guide/cgroup-v1/memory.html sections 9 and 10
  */
@@ -63,8 +66,9 @@ function watchEvents(directory: string): OomWatch {
       adapt: (config) => config,
       async happened() {
         if (kills.read() === 0n) return false
-        // The one event may be half of a removal that is just under way.
-        if (removals.read() === 0n) await delay(1)
+        // Where the cgroup is gone, the one event may be half of a removal that is just under way.
+        const deadline = Date.now() + REMOVAL_MS
+        while (kills.read() === 1n && removals.read() === 0n && !existsSync(directory) && Date.now() < deadline) await delay(1)
         return kills.read() > removals.read()
       },
       close,
