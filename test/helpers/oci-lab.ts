@@ -1,4 +1,4 @@
-import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -125,10 +125,17 @@ export class OciLab {
     await this.host.close()
     rmSync(this.directory, { recursive: true, force: true })
     const layout = readCgroupLayout()
-    // A runtime that was killed half-way leaves its cgroups; by default one is named after the container.
-    for (const { id } of this.#made) for (const path of [`/${id}`, `${this.cgroupParent}/${id}`]) await removeCgroup(layout, path)
+    // A runtime that was killed half-way leaves its cgroups; by default one is named after the container, with runc below its own.
+    const parents = new Set(['', this.cgroupParent, ...ownCgroups()])
+    for (const { id } of this.#made) for (const parent of parents) await removeCgroup(layout, join(parent, id))
     await removeCgroup(layout, this.cgroupParent)
   }
+}
+
+/** Where this process is, in each hierarchy. */
+function ownCgroups(): string[] {
+  const lines = readFileSync('/proc/self/cgroup', 'utf8').trim().split('\n')
+  return lines.map((line) => line.split(':').slice(2).join(':'))
 }
 
 function makeRootfs(rootfs: string): void {
