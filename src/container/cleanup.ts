@@ -76,10 +76,13 @@ function goesByItself({ row, stored }: ContainerSession): boolean {
  * @param storageRemoved - when that was begun already
  */
 export async function removeExited(context: Context, session: ContainerSession, storageRemoved?: Promise<void>): Promise<void> {
-  if (session.row.status !== 'removing') await session.apply({ type: 'removal-begun' })
+  const { status, attached } = session.row
+  // An attached one that has ended goes in any case: no row need say so.
+  if (status !== 'removing' && !attached) await session.apply({ type: 'removal-begun' })
   crashPoint('remove: begun')
-  await (storageRemoved ?? context.storage().then((storage) => storage.unmount(session.row.id, { remove: true })))
+  const removed = storageRemoved ?? context.storage().then((storage) => storage.unmount(session.row.id, { remove: true }))
   rmSync(context.paths.bundle(session.row.id), { recursive: true, force: true })
+  await removed
   crashPoint('remove: storage removed')
   await session.forget()
 }
