@@ -12,7 +12,7 @@ import { getContainer } from '../state/container-table.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { parseDuration } from '../util/quantity.ts'
 import { cgroupPath } from './cgroup-path.ts'
-import { cleanupContainer, removeExited } from './cleanup.ts'
+import { cleanupContainer, removeExited, removeFiles } from './cleanup.ts'
 import { type ContainerImage, type CreatedContainer, createContainer } from './create.ts'
 import { collectProcess, type ExecOptions, type ExecResult, type OutputEncoding } from './exec.ts'
 import { prepareBundle } from './init.ts'
@@ -109,8 +109,8 @@ async function runAttached<Encoding extends OutputEncoding>(
     void attached.exited
       .then((exit) => {
         ended = exit
-        // The runtime ran to its end and has deleted the container itself: the worker takes away the rest while rows are written.
-        const removed = context.storage().then((storage) => storage.unmount(row.id, { remove: true }))
+        // The runtime ran to its end and has deleted the container itself: the rest goes while the lock is taken.
+        const removed = removeFiles(context, row.id)
         removed.catch(() => {})
         return finish(removed)
       })
@@ -171,18 +171,29 @@ async function limitedMemoryCgroup(context: Context, id: string, { config }: Sto
 interface AttachedEnd {
   /** Undefined when it never came to be, or nobody knows what became of it. */
   readonly exit: RunAttachedOutput | undefined
-  /** The removal of what it has on disk, if that was begun. */
+  /** The removal of its files, if that was begun. */
   readonly removed: Promise<void> | undefined
 }
 
 /** The process is gone, or never came to be. What is left of it on the host goes, and then the row. */
 async function finishAttached(context: Context, session: ContainerSession, { exit, removed }: AttachedEnd): Promise<void> {
-  if (canHappen('exited', session.row.status)) {
-    const { exitCode = -1, exitSignal = null, oomKilled = false } = exit ?? {}
-    await session.apply({ type: 'exited', exitCode, exitSignal, oomKilled, finishedAt: Date.now() }, { announce: 'died' })
+  const { exitCode = -1, exitSignal = null, oomKilled = false } = exit ?? {}
+  const event = { type: 'exited', exitCode, exitSignal, oomKilled, finishedAt: Date.now() } as const
+  const canEnd = canHappen('exited', session.row.status)
+  if (removed) crashPoint('remove: begun')
+  const failure = await removed?.then(
+    () => undefined,
+    (error: unknown) => ({ error }),
+  )
+  if (removed && canEnd && !failure) {
+    crashPoint('remove: storage removed')
+    await session.apply(event, { announce: 'died', forget: true })
+    return
   }
+  if (canEnd) await session.apply(event, { announce: 'died' })
   if (exit === undefined) await cleanupContainer(context, session)
-  await removeExited(context, session, removed)
+  if (failure) throw failure.error
+  await removeExited(context, session)
 }
 
 async function runMonitored<Encoding extends OutputEncoding>(
