@@ -70,16 +70,19 @@ function goesByItself({ row, stored }: ContainerSession): boolean {
   return ephemeral && !(stored.attended && ownerPid !== null && isSameProcess(ownerPid, ownerStartTime ?? 0))
 }
 
-/**
- * The end of a removal: what it has on disk and in the run directory, then the row.
- *
- * @param storageRemoved - when that was begun already
- */
-export async function removeExited(context: Context, session: ContainerSession, storageRemoved?: Promise<void>): Promise<void> {
+/** The end of a removal: what it has on disk and in the run directory, then the row. */
+export async function removeExited(context: Context, session: ContainerSession): Promise<void> {
   if (session.row.status !== 'removing') await session.apply({ type: 'removal-begun' })
   crashPoint('remove: begun')
-  await (storageRemoved ?? context.storage().then((storage) => storage.unmount(session.row.id, { remove: true })))
-  rmSync(context.paths.bundle(session.row.id), { recursive: true, force: true })
+  await removeFiles(context, session.row.id)
   crashPoint('remove: storage removed')
   await session.forget()
+}
+
+/** What a container has on disk and in the run directory. */
+export async function removeFiles(context: Context, id: string): Promise<void> {
+  const storage = await context.storage()
+  const removed = storage.unmount(id, { remove: true })
+  rmSync(context.paths.bundle(id), { recursive: true, force: true })
+  await removed
 }

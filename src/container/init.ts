@@ -37,7 +37,8 @@ export async function initContainer(context: Context, session: ContainerSession,
   await session.patch({ initStep: 'begun', bootId: context.bootId })
   crashPoint('init: begun')
   try {
-    const spec = await prepareBundle(context, session, stored)
+    const { spec, mounted } = await prepareBundle(context, session, stored)
+    await mounted
     const logPath = context.paths.log(row.id)
     mkdirSync(dirname(logPath), { recursive: true, mode: 0o700 })
     const created = await monitor.create({
@@ -64,8 +65,15 @@ export async function initContainer(context: Context, session: ContainerSession,
   }
 }
 
-/** Mounts the root file system, looks up the user and writes the bundle: what attached and monitored containers have in common. */
-export async function prepareBundle(context: Context, session: ContainerSession, stored: StoredContainer): Promise<RuntimeSpec> {
+/** What a container is made from. */
+export interface Bundle {
+  readonly spec: RuntimeSpec
+  /** The worker is still at it, perhaps: a job that is sent now begins when the mount is done, or has failed. */
+  readonly mounted: Promise<void>
+}
+
+/** Mounts the root file system, looks up the user and makes the bundle: what attached and monitored containers have in common. */
+export async function prepareBundle(context: Context, session: ContainerSession, stored: StoredContainer): Promise<Bundle> {
   const { row } = session
   const storage = await context.storage()
   mkdirSync(context.paths.bundle(row.id), { recursive: true, mode: 0o700 })
@@ -74,13 +82,18 @@ export async function prepareBundle(context: Context, session: ContainerSession,
   const mounted = storage
     .mount({ containerId: row.id, layers: stored.layers, volatile: row.ephemeral, ...(ids && { ids }) })
     .then(() => crashPoint('init: mounted'))
-  const work = [specOf(context, { row, stored, mounted }), mounted] as const
-  // Whoever undoes this because the one failed must not meet the other half done.
-  await Promise.allSettled(work)
-  const [{ spec, warnings }] = await Promise.all(work)
-  if (warnings.join() !== row.warnings.join()) await session.patch({ warnings })
-  crashPoint('init: bundle written')
-  return spec
+  try {
+    const { spec, warnings } = await specOf(context, { row, stored, mounted })
+    if (warnings.join() !== row.warnings.join()) await session.patch({ warnings })
+    // Files appear one after the other there: the next job would begin in between.
+    if (ids) await mounted
+    crashPoint('init: bundle written')
+    return { spec, mounted }
+  } catch (error) {
+    // Whoever undoes this must not meet the mount half done.
+    await mounted.catch(() => {})
+    throw error
+  }
 }
 
 interface SpecInput {

@@ -12,7 +12,7 @@ import { getContainer } from '../state/container-table.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { parseDuration } from '../util/quantity.ts'
 import { cgroupPath } from './cgroup-path.ts'
-import { cleanupContainer, removeExited } from './cleanup.ts'
+import { cleanupContainer, removeExited, removeFiles } from './cleanup.ts'
 import { type ContainerImage, type CreatedContainer, createContainer } from './create.ts'
 import { collectProcess, type ExecOptions, type ExecResult, type OutputEncoding } from './exec.ts'
 import { prepareBundle } from './init.ts'
@@ -87,6 +87,13 @@ async function runAttached<Encoding extends OutputEncoding>(
   const killer = new AbortController()
   let ended: RunAttachedOutput | undefined
   let warnings: readonly string[] = []
+  let finished: Promise<void> | undefined
+  const finish = (removed?: Promise<void>) => {
+    finished ??= withContainer(context, row.id, (session) => finishAttached(context, session, { exit: ended, removed })).catch(
+      ignoreMissing,
+    )
+    return finished
+  }
   try {
     const attached = await withContainer(context, row.id, async (session) => {
       const started = await startAttached(context, session, {
@@ -98,11 +105,20 @@ async function runAttached<Encoding extends OutputEncoding>(
       warnings = allWarnings(session.row, stored)
       return started
     })
-    void attached.exited.then((exit) => (ended = exit)).catch(() => {})
+    // What it said is perhaps still being read then.
+    void attached.exited
+      .then((exit) => {
+        ended = exit
+        // The runtime ran to its end and has deleted the container itself: the rest goes while the lock is taken.
+        const removed = removeFiles(context, row.id)
+        removed.catch(() => {})
+        return finish(removed)
+      })
+      .catch(() => {})
     const result = await collectProcess<Encoding>(new ContainerProcess(attached, killer), io)
     return { ...result, oomKilled: ended?.oomKilled ?? false, warnings }
   } finally {
-    await withContainer(context, row.id, (session) => finishAttached(context, session, ended)).catch(ignoreMissing)
+    await finish()
   }
 }
 
@@ -123,12 +139,13 @@ async function startAttached(
   // Its row was written before anything is made on the host: whoever finds it with its owner gone cleans up.
   crashPoint('run: begun')
   const runtime = await context.ociRuntime(stored.ociRuntime)
-  const spec = await prepareBundle(context, session, stored)
+  const { spec, mounted } = await prepareBundle(context, session, stored)
   mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })
-  const memoryCgroup = await limitedMemoryCgroup(context, row.id, stored)
-  return runtime.run({
+  // Sent while the worker mounts: it need not wait for this process then.
+  const running = runtime.run({
     id: row.id,
     bundle: context.paths.bundle(row.id),
+    mountPoint: (await context.storage()).rootfs(row.id).path,
     spec: await runtime.prepareSpec(row.id, spec),
     ioDirectory: context.paths.io,
     stdin,
@@ -136,8 +153,12 @@ async function startAttached(
     stderr: 'pipe',
     timeoutMs,
     signal,
-    memoryCgroup,
+    memoryCgroup: await limitedMemoryCgroup(context, row.id, stored),
   })
+  await Promise.allSettled([running, mounted])
+  // Its error is the one that tells what happened.
+  await mounted
+  return running
 }
 
 /** Where to learn that the kernel killed for want of memory: only a container with a limit can run out of it alone. */
@@ -147,17 +168,32 @@ async function limitedMemoryCgroup(context: Context, id: string, { config }: Sto
   return cgroupDirectory(cgroups, cgroupPath(context, config.cgroupParent, id), 'memory')
 }
 
+interface AttachedEnd {
+  /** Undefined when it never came to be, or nobody knows what became of it. */
+  readonly exit: RunAttachedOutput | undefined
+  /** The removal of its files, if that was begun. */
+  readonly removed: Promise<void> | undefined
+}
+
 /** The process is gone, or never came to be. What is left of it on the host goes, and then the row. */
-async function finishAttached(context: Context, session: ContainerSession, exit: RunAttachedOutput | undefined): Promise<void> {
-  // A runtime that ran to its end has deleted the container itself: the worker takes away the rest while the rows are written.
-  const removed = exit && context.storage().then((storage) => storage.unmount(session.row.id, { remove: true }))
-  removed?.catch(() => {})
-  if (canHappen('exited', session.row.status)) {
-    const { exitCode = -1, exitSignal = null, oomKilled = false } = exit ?? {}
-    await session.apply({ type: 'exited', exitCode, exitSignal, oomKilled, finishedAt: Date.now() }, { announce: 'died' })
+async function finishAttached(context: Context, session: ContainerSession, { exit, removed }: AttachedEnd): Promise<void> {
+  const { exitCode = -1, exitSignal = null, oomKilled = false } = exit ?? {}
+  const event = { type: 'exited', exitCode, exitSignal, oomKilled, finishedAt: Date.now() } as const
+  const canEnd = canHappen('exited', session.row.status)
+  if (removed) crashPoint('remove: begun')
+  const failure = await removed?.then(
+    () => undefined,
+    (error: unknown) => ({ error }),
+  )
+  if (removed && canEnd && !failure) {
+    crashPoint('remove: storage removed')
+    await session.apply(event, { announce: 'died', forget: true })
+    return
   }
+  if (canEnd) await session.apply(event, { announce: 'died' })
   if (exit === undefined) await cleanupContainer(context, session)
-  await removeExited(context, session, removed)
+  if (failure) throw failure.error
+  await removeExited(context, session)
 }
 
 async function runMonitored<Encoding extends OutputEncoding>(

@@ -15,7 +15,7 @@ export async function gatherEvidence(context: Context, row: ContainerRow): Promi
   const sameBoot = row.bootId === context.bootId
   const now = Date.now()
   if (!sameBoot || !expectsProcess(row.status)) return { sameBoot, now, ...NOTHING_EXPECTED }
-  if (row.attached) return { sameBoot, now, exit: undefined, processAlive: ownerAlive(row) }
+  if (row.attached) return { sameBoot, now, exit: undefined, processAlive: ownerAlive(context, row) }
   const monitor = await context.monitor()
   const record = () => monitor.exitRecord(row.id)
   const exit = record()
@@ -25,7 +25,8 @@ export async function gatherEvidence(context: Context, row: ContainerRow): Promi
 }
 
 /** An attached container is its owner's child: while the owner lives, the owner's own verb knows better. */
-function ownerAlive({ ownerPid, ownerStartTime }: ContainerRow): boolean {
+function ownerAlive({ owner }: Context, { ownerPid, ownerStartTime }: ContainerRow): boolean {
+  if (ownerPid === owner.pid && ownerStartTime === owner.startTime) return true
   return ownerPid !== null && isSameProcess(ownerPid, ownerStartTime ?? 0)
 }
 

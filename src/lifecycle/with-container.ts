@@ -33,12 +33,13 @@ export class ContainerSession {
     return this.#stored
   }
 
-  /** Changes the status, and announces it in the same transaction. */
+  /** Changes the status, and announces it in the same transaction; with `forget`, the last change of all, the row goes in it too. */
   async apply(
     event: LifecycleEvent,
-    options: { readonly announce?: ContainerAction; readonly durable?: boolean } = {},
+    options: { readonly announce?: ContainerAction; readonly durable?: boolean; readonly forget?: boolean } = {},
   ): Promise<ContainerRow> {
     const { db } = this.#context
+    const { announce, durable = false, forget = false } = options
     const decided = transition(this.#row, event)
     this.#row = await db.transaction(
       () => {
@@ -51,11 +52,13 @@ export class ContainerSession {
             oomKilled: event.oomKilled,
             finishedAt: event.finishedAt,
           })
-        if (options.announce) this.#announce(options.announce, row)
+        if (announce) this.#announce(announce, row)
+        if (forget) this.#delete(row)
         return row
       },
-      { durable: options.durable ?? false },
+      { durable },
     )
+    if (forget) this.#forget()
     return this.#row
   }
 
@@ -71,15 +74,13 @@ export class ContainerSession {
 
   /** Deletes the row: the last step of a removal. */
   async forget(): Promise<void> {
-    const { db } = this.#context
-    await db.transaction(
-      () => {
-        deleteContainer(db, this.#row.id)
-        this.#announce('remove', this.#row)
-      },
-      { durable: !this.#row.ephemeral },
-    )
+    await this.#context.db.transaction(() => this.#delete(this.#row), { durable: !this.#row.ephemeral })
     this.#forget()
+  }
+
+  #delete(row: ContainerRow): void {
+    deleteContainer(this.#context.db, row.id)
+    this.#announce('remove', row)
   }
 
   #announce(action: ContainerAction, row: ContainerRow, more: Readonly<Record<string, unknown>> = {}): void {

@@ -71,11 +71,11 @@ export function createCliRuntime(host: Host, command: RuntimeCommand): OciRuntim
 }
 
 function runAttached(host: Host, runtime: RuntimeCommand, request: RunRequest) {
-  const { id, bundle, spec, timeoutMs, memoryCgroup, signal } = request
+  const { id, bundle, mountPoint, spec, timeoutMs, memoryCgroup, signal } = request
   const config = serializeSpec(spec)
   return startAttached(stdioOptions(request), (stdio, started) =>
     attended({ host, container: { runtime, id }, started }, (onProgress) =>
-      host.run('run-attached', { runtime, id, bundle, config, stdio, timeoutMs, memoryCgroup }, { signal, onProgress }),
+      host.run('run-attached', { runtime, id, bundle, mountPoint, config, stdio, timeoutMs, memoryCgroup }, { signal, onProgress }),
     ),
   )
 }

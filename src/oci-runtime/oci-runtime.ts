@@ -69,6 +69,8 @@ export interface AttachedRequest extends CallOptions {
 export interface RunRequest extends AttachedRequest {
   /** Directory of the bundle; `config.json` is written there. */
   readonly bundle: string
+  /** A directory that something must be mounted at by then, be it by a job that was sent just before. @throws ERR_MOUNT_FAILED */
+  readonly mountPoint?: string | undefined
   readonly spec: RuntimeSpec
   /** See `RunAttachedInput`. */
   readonly memoryCgroup?: string | undefined

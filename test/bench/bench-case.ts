@@ -12,6 +12,11 @@ export interface BenchCase {
   readonly unit: 'ms' | 's' | 'MB' | 'times'
   readonly goal: BenchGoal
   readonly rounds: number
+  /**
+   * Each side as it is when it is used alone, again and again: after a pause a turn that does not count, then the one that does.
+   * Who starts containers leaves the kernel ready to start more, for a moment, and that must be to nobody else's good.
+   */
+  readonly inSeries?: boolean
   prepare(environment: BenchEnvironment): Promise<Contest>
 }
 

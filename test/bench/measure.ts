@@ -28,6 +28,8 @@ interface Series {
 
 /** Closing of files and reaping of processes of the one side must not fall into the time of the other. */
 const GAP_MS = 10
+/** Longer than podlib keeps the kernel ready: see src/host/cgroup-haste.ts. */
+const PAUSE_MS = 400
 
 /** Measures the sides of a case in turn, A B A B, after one turn that does not count. */
 export async function measure(benchCase: BenchCase, contest: Contest): Promise<Measurement> {
@@ -37,6 +39,10 @@ export async function measure(benchCase: BenchCase, contest: Contest): Promise<M
   if (benchCase.rounds > 2) for (const { contestant } of series) await turn(benchCase, contestant)
   for (let round = 0; round < benchCase.rounds; round++) {
     for (const { contestant, values, cpu } of series) {
+      if (benchCase.inSeries) {
+        await sleep(PAUSE_MS)
+        await turn(benchCase, contestant)
+      }
       const result = await turn(benchCase, contestant)
       values.push(result.value)
       cpu.push(result.cpuMs)

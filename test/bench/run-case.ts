@@ -9,6 +9,7 @@ export function runCase(ociRuntime: OciRuntimeName, timesFaster: number): BenchC
     unit: 'ms',
     goal: { timesFaster },
     rounds: 15,
+    inSeries: true,
     async prepare(environment) {
       const podlib = await environment.podlib(ociRuntime)
       const podman = await environment.podman(ociRuntime)

@@ -24,6 +24,7 @@ export function stepCase({ name, title, timesFaster, arrange, measure }: StepCas
     unit: 'ms',
     goal: { timesFaster },
     rounds: 11,
+    inSeries: true,
     async prepare(environment) {
       const steps = await containerSteps(environment)
       const podlib = contestant(

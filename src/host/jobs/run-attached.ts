@@ -1,6 +1,7 @@
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { statSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { PodlibError } from '../../errors/errors.ts'
 import { type AttachedExit, runAttachedRuntime, type Started } from '../attached-runtime.ts'
 import { hastenCgroups } from '../cgroup-haste.ts'
 import type { Child } from '../child.ts'
@@ -15,6 +16,8 @@ export interface RunAttachedInput {
   readonly id: string
   /** Directory of the bundle; it exists. */
   readonly bundle: string
+  /** Something must be mounted there. This is the place to look: the mount is perhaps a job that was sent just before. */
+  readonly mountPoint?: string | undefined
   /** Text of `config.json`. */
   readonly config: string
   readonly stdio: StdioPaths
@@ -33,7 +36,8 @@ export interface RunAttachedOutput extends AttachedExit {
  * after a timeout or an abort.
  */
 export async function runAttached(input: RunAttachedInput, context: JobContext<Started>): Promise<RunAttachedOutput> {
-  const { runtime, id, bundle, config, stdio, timeoutMs, memoryCgroup } = input
+  const { runtime, id, bundle, mountPoint, config, stdio, timeoutMs, memoryCgroup } = input
+  if (mountPoint !== undefined) assertMounted(mountPoint)
   hastenCgroups()
   const oom = watchOom(memoryCgroup)
   try {
@@ -53,6 +57,13 @@ export async function runAttached(input: RunAttachedInput, context: JobContext<S
   } finally {
     oom.close()
   }
+}
+
+/** In an empty directory a program of a bind mount would run without its image. */
+function assertMounted(target: string): void {
+  const device = (path: string) => statSync(path, { throwIfNoEntry: false })?.dev
+  if (device(target) !== device(dirname(target))) return
+  throw new PodlibError('ERR_MOUNT_FAILED', `nothing is mounted at ${target}`, { details: { target } })
 }
 
 /** Between two attempts to kill a container that the runtime is still making. */

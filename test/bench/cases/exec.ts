@@ -10,6 +10,7 @@ export const benchCase: BenchCase = {
   unit: 'ms',
   goal: { timesFaster: 5 },
   rounds: 15,
+  inSeries: true,
   async prepare(environment) {
     const steps = await containerSteps(environment)
     const [container, peer] = [await steps.create(), await steps.createPeer()]

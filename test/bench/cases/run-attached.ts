@@ -7,6 +7,7 @@ export const benchCase: BenchCase = {
   unit: 'ms',
   goal: { timesFaster: 7 },
   rounds: 15,
+  inSeries: true,
   async prepare(environment) {
     const podlib = await environment.podlib()
     const podman = await environment.podman()
