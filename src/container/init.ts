@@ -82,6 +82,8 @@ export async function prepareBundle(context: Context, session: ContainerSession,
   const mounted = storage
     .mount({ containerId: row.id, layers: stored.layers, volatile: row.ephemeral, ...(ids && { ids }) })
     .then(() => crashPoint('init: mounted'))
+  // Who needs it waits for it; until then its failure is nobody's.
+  mounted.catch(() => {})
   try {
     const { spec, warnings } = await specOf(context, { row, stored, mounted })
     if (warnings.join() !== row.warnings.join()) await session.patch({ warnings })

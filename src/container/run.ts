@@ -140,25 +140,26 @@ async function startAttached(
   crashPoint('run: begun')
   const runtime = await context.ociRuntime(stored.ociRuntime)
   const { spec, mounted } = await prepareBundle(context, session, stored)
-  mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })
-  // Sent while the worker mounts: it need not wait for this process then.
-  const running = runtime.run({
-    id: row.id,
-    bundle: context.paths.bundle(row.id),
-    mountPoint: (await context.storage()).rootfs(row.id).path,
-    spec: await runtime.prepareSpec(row.id, spec),
-    ioDirectory: context.paths.io,
-    stdin,
-    stdout: 'pipe',
-    stderr: 'pipe',
-    timeoutMs,
-    signal,
-    memoryCgroup: await limitedMemoryCgroup(context, row.id, stored),
-  })
-  await Promise.allSettled([running, mounted])
-  // Its error is the one that tells what happened.
-  await mounted
-  return running
+  try {
+    mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })
+    // Sent while the worker mounts: it need not wait for this process then.
+    return await runtime.run({
+      id: row.id,
+      bundle: context.paths.bundle(row.id),
+      mountPoint: (await context.storage()).rootfs(row.id).path,
+      spec: await runtime.prepareSpec(row.id, spec),
+      ioDirectory: context.paths.io,
+      stdin,
+      stdout: 'pipe',
+      stderr: 'pipe',
+      timeoutMs,
+      signal,
+      memoryCgroup: await limitedMemoryCgroup(context, row.id, stored),
+    })
+  } finally {
+    // Its error is the one that tells what happened; and nobody cleans up before it is done.
+    await mounted
+  }
 }
 
 /** Where to learn that the kernel killed for want of memory: only a container with a limit can run out of it alone. */

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { readdirSync } from 'node:fs'
+import { readdirSync, renameSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, describe, expect } from '@jest/globals'
 import type { Runtime } from '../../src/index.ts'
@@ -45,6 +46,20 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
       const result = await runtime.run(SMALL, ['sh', '-c', 'echo out; echo err >&2; exit 3'], { monitor })
       expect(result).toEqual({ exitCode: 3, signal: null, oomKilled: false, stdout: 'out\n', stderr: 'err\n', warnings: [] })
       expect(await runtime.run(SMALL, ['true'], { monitor, encoding: 'buffer' })).toMatchObject({ exitCode: 0, stdout: Buffer.alloc(0) })
+    })
+
+    it(`says that the root file system cannot be mounted [${monitor ? 'monitor' : 'attached'}]`, async () => {
+      await runtime.run(SMALL, ['true'], { monitor })
+      const layers = join(store.directory, 'root/layers')
+      renameSync(layers, `${layers}.away`)
+      try {
+        // The program is there all the same, but must not run.
+        const volumes = [{ type: 'bind', source: '/bin', target: '/bin', readOnly: true }] as const
+        const run = runtime.run(SMALL, ['true'], { monitor, mounts: volumes })
+        await expect(run).rejects.toMatchObject({ code: 'ERR_MOUNT_FAILED' })
+      } finally {
+        renameSync(`${layers}.away`, layers)
+      }
     })
 
     it(`can be given limits without a limit [${monitor ? 'monitor' : 'attached'}]`, async () => {

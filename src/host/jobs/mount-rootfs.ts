@@ -49,7 +49,12 @@ export async function mountRootfs(input: MountRootfsInput): Promise<void> {
 }
 
 function mountOver(lowers: readonly string[], input: MountRootfsInput): void {
-  if (input.writable) makeWritable(input.writable, lowers[0])
+  try {
+    if (input.writable) makeWritable(input.writable, lowers[0])
+  } catch (error) {
+    // A layer that is not there shows here first.
+    throw errorCode(error) === 'ENOENT' ? mountFailed(input.target, error) : error
+  }
   mountOverlay({ ...input, lowers })
 }
 
