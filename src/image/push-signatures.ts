@@ -66,11 +66,15 @@ export async function pushSignatures(context: Context, signatures: readonly Imag
   }
 }
 
-interface ReferrersPush {
+/** Signatures of one manifest on their way to a registry. */
+interface SignaturesOf {
   readonly reference: Reference
   readonly digest: Digest
-  readonly bundles: readonly SignatureBundle[]
   readonly options: { readonly signal: AbortSignal; readonly credential?: Credential }
+}
+
+interface ReferrersPush extends SignaturesOf {
+  readonly bundles: readonly SignatureBundle[]
 }
 
 async function pushReferrers(registry: RegistryClient, { reference, digest, bundles, options }: ReferrersPush): Promise<void> {
@@ -120,11 +124,8 @@ async function writeLookaside(base: string, { reference, digest, files, signal }
   }
 }
 
-interface AttachmentPush {
-  readonly reference: Reference
-  readonly digest: Digest
+interface AttachmentPush extends SignaturesOf {
   readonly added: readonly CosignSignature[]
-  readonly options: { readonly signal: AbortSignal; readonly credential?: Credential }
 }
 
 /** Extends the attachment that cosign 2 and containers/image read. */
