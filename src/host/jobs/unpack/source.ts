@@ -1,9 +1,9 @@
 import { closeSync, constants, createReadStream, fstatSync, openSync } from 'node:fs'
-import { Socket, type SocketConstructorOpts } from 'node:net'
-import { addAbortSignal, Readable, type ReadableOptions } from 'node:stream'
+import { addAbortSignal, Readable } from 'node:stream'
 import { growPipe } from '../../sys/libc.ts'
+import { PipeReader } from './pipe-reader.ts'
 
-/** Between two chunks nothing is inflated. */
+/** What comes in small pieces is inflated in turn with the unpacking instead of beside it. */
 const CHUNK_BYTES = 2 * 1024 * 1024
 /** The kernel's limit without privilege. */
 const PIPE_BYTES = 1024 * 1024
@@ -29,15 +29,10 @@ export function openSource({ path, range }: { path: string; range?: SourceRange 
     closeSync(openSync(path, constants.O_WRONLY | constants.O_NONBLOCK))
   }
   const part = range && { start: range.offset, end: range.offset + range.size - 1 }
-  const source = isFifo ? new Socket(fifoOptions(fd)) : createReadStream(path, { fd, highWaterMark: CHUNK_BYTES, ...part })
+  const source = isFifo ? new PipeReader(fd, CHUNK_BYTES) : createReadStream(path, { fd, highWaterMark: CHUNK_BYTES, ...part })
   // Whoever reads gets the error; this is for the one that Node emits when an iteration is left early.
   source.on('error', () => {})
   return addAbortSignal(signal, source)
-}
-
-/** A paused stream gives all that it holds in one piece. What comes in small pieces is inflated in turn with the unpacking instead of beside it. */
-function fifoOptions(fd: number): SocketConstructorOpts & ReadableOptions {
-  return { fd, readable: true, writable: false, highWaterMark: CHUNK_BYTES }
 }
 
 /** Closes a source in whatever state it is, and waits until its descriptor is gone. */
