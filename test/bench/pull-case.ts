@@ -1,3 +1,4 @@
+import { backMemory } from './backed-memory.ts'
 import type { BenchCase, Contest, Contestant } from './bench-case.ts'
 import type { BenchEnvironment } from './environment.ts'
 import type { FreshFilesystem } from './fresh-filesystem.ts'
@@ -61,6 +62,7 @@ function onFreshFilesystem(environment: BenchEnvironment, take: TakeFigure, open
     async before() {
       filesystem = await environment.freshFilesystem()
       puller = await open(filesystem.path)
+      await backMemory()
     },
     measure: () => take(() => puller.pull()),
     async after() {
