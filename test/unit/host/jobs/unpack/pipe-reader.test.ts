@@ -4,6 +4,7 @@ import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from '
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { PipeReader } from '../../../../../src/host/jobs/unpack/pipe-reader.ts'
 
 const CHUNK = 4096
