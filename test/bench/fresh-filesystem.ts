@@ -32,6 +32,7 @@ export async function freshFilesystem(): Promise<FreshFilesystem> {
     // Else whoever syncs first, as podlib does and podman does not, writes the empty tables of inodes as well.
     await runProgram('sync', ['--file-system', path, directory])
   } catch (error) {
+    await runProgram('umount', [path]).catch(() => {})
     await remove()
     throw error
   }

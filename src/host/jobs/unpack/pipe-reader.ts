@@ -62,8 +62,8 @@ export class PipeReader extends Readable {
   }
 
   #end(): void {
-    // Two pieces at most, and whoever reads gets one at a time all the same.
-    while (this.#full !== undefined || this.#filled > this.#given) this.#give()
+    // Nothing is full: what is full stops the reading, and the end is read too.
+    if (this.#filled > this.#given) this.#give()
     this.push(null)
   }
 }
