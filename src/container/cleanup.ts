@@ -1,4 +1,5 @@
 import { readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { isPodlibError } from '../errors/errors.ts'
 import { isSameProcess, listProcesses, signalProcess } from '../host/proc.ts'
 import { removeCgroup } from '../host/remove-cgroup.ts'
@@ -24,15 +25,22 @@ export async function undoInit(context: Context, session: ContainerSession): Pro
   await session.patch({ initStep: null })
 }
 
-async function releaseHost(context: Context, { row, stored }: ContainerSession): Promise<void> {
-  const { id } = row
-  const [runtime, storage, { cgroups }] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.storage(), context.machine()])
+async function releaseHost(context: Context, session: ContainerSession): Promise<void> {
+  await deleteFromRuntime(context, session)
+  await (await context.storage()).unmount(session.row.id)
+  crashPoint('cleanup: unmounted')
+  await removeRunFiles(context, session)
+}
+
+async function deleteFromRuntime(context: Context, { row: { id }, stored }: ContainerSession): Promise<void> {
+  const [runtime, { cgroups }] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.machine()])
   await runtime.delete(id, { force: true })
   await removeCgroup(cgroups, cgroupPath(context, stored.config.cgroupParent, id))
   crashPoint('cleanup: deleted')
-  await storage.unmount(id)
-  crashPoint('cleanup: unmounted')
-  if (!row.attached) (await context.monitor()).remove(id)
+}
+
+async function removeRunFiles(context: Context, { row: { id, attached } }: ContainerSession): Promise<void> {
+  if (!attached) (await context.monitor()).remove(id)
   rmSync(context.paths.bundle(id), { recursive: true, force: true })
 }
 
@@ -57,17 +65,57 @@ function commandLine(pid: number): string {
 export async function cleanupEnded(context: Context, id: string): Promise<void> {
   try {
     await withContainer(context, id, async (session) => {
-      await cleanupContainer(context, session)
-      if (session.row.status === 'exited' && goesByItself(session)) await removeExited(context, session)
+      // The verb that made it still wants its log, and then takes it away as a whole.
+      if (isAttended(session)) return
+      if (session.row.ephemeral) await removeEnded(context, session)
+      else await cleanupContainer(context, session)
     })
   } catch (error) {
     if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
   }
 }
 
-function goesByItself({ row, stored }: ContainerSession): boolean {
-  const { ephemeral, ownerPid, ownerStartTime } = row
-  return ephemeral && !(stored.attended && ownerPid !== null && isSameProcess(ownerPid, ownerStartTime ?? 0))
+function isAttended({ row: { ownerPid, ownerStartTime }, stored }: ContainerSession): boolean {
+  return Boolean(stored.attended) && ownerPid !== null && isSameProcess(ownerPid, ownerStartTime ?? 0)
+}
+
+/**
+ * Removes a container that does not run: one that is not cleaned up yet and ephemeral goes in one step. Its files stay until
+ * whoever still reads them is done.
+ */
+export async function removeEnded(context: Context, session: ContainerSession, read?: Promise<unknown>): Promise<void> {
+  const { status, ephemeral } = session.row
+  if (status === 'stopped' && ephemeral && !isStillLookedAt(context, session)) {
+    const storage = await context.storage()
+    const removed = Promise.resolve(read).then(() => storage.unmount(session.row.id, { remove: true }))
+    await finishAll([deleteFromRuntime(context, session), removed])
+    await removeRunFiles(context, session)
+    await session.apply({ type: 'cleaned' }, { announce: 'cleanup', forget: true })
+    return
+  }
+  await cleanupContainer(context, session)
+  await read
+  await removeExited(context, session)
+}
+
+/**
+ * Whether something may still use an ended container's files while the OCI runtime deletes it: a hook for that moment, or
+ * processes that did not end with the first one because the pid namespace is not its own.
+ */
+function isStillLookedAt({ paths }: Context, { row, stored }: ContainerSession): boolean {
+  if (stored.config.namespaces.pid.mode !== 'private') return true
+  try {
+    return readFileSync(join(paths.bundle(row.id), 'config.json'), 'utf8').includes('"poststop"')
+  } catch {
+    // Somebody was at it already: step by step, then.
+    return true
+  }
+}
+
+/** Waits for all of them also when one has failed: nobody may think that the rest is over. */
+async function finishAll(steps: readonly Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(steps)).find((one) => one.status === 'rejected')
+  if (failed) throw failed.reason
 }
 
 /** The end of a removal: what it has on disk and in the run directory, then the row. */

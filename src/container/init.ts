@@ -38,10 +38,9 @@ export async function initContainer(context: Context, session: ContainerSession,
   crashPoint('init: begun')
   try {
     const { spec, mounted } = await prepareBundle(context, session, stored)
-    await mounted
     const logPath = context.paths.log(row.id)
     mkdirSync(dirname(logPath), { recursive: true, mode: 0o700 })
-    const created = await monitor.create({
+    const creation = {
       id: row.id,
       name: row.name,
       bundle: context.paths.bundle(row.id),
@@ -52,7 +51,9 @@ export async function initContainer(context: Context, session: ContainerSession,
       stdin: stored.config.process.stdin,
       exitCommand,
       signal,
-    })
+    }
+    // Its error is the one that tells what happened; and nobody undoes this before it is done.
+    const created = await monitor.create(creation).finally(() => mounted)
     crashPoint('init: created')
     const { pid, monitorPid, pidStartTime = 0, monitorStartTime = 0 } = created
     await session.apply(

@@ -2,7 +2,7 @@ import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { expectsProcess } from '../lifecycle/reconcile.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
-import { cleanupContainer, removeExited, undoInit } from './cleanup.ts'
+import { removeEnded, undoInit } from './cleanup.ts'
 import { stopContainer } from './stop.ts'
 
 /** @public */
@@ -13,13 +13,18 @@ export interface RemoveOptions {
   readonly signal?: AbortSignal
 }
 
+interface Removal extends RemoveOptions {
+  /** Never fails; what the container has on disk stays until then. */
+  readonly read?: Promise<unknown>
+}
+
 /** Removes a container with its writable layer and log. Removing one that is gone is an error of kind `not-found`. */
-export async function removeContainer(context: Context, id: string, { force = false, signal }: RemoveOptions = {}): Promise<void> {
-  const removed = await withContainer(context, id, (session) => removeLocked(context, session, force), { signal })
+export async function removeContainer(context: Context, id: string, { force = false, signal, read }: Removal = {}): Promise<void> {
+  const removed = await withContainer(context, id, (session) => removeLocked(context, session, { force, read }), { signal })
   if (removed) return
   try {
     await stopContainer(context, id, { timeoutMs: 0, ...(signal && { signal }) })
-    await withContainer(context, id, (session) => removeLocked(context, session, false), { signal })
+    await withContainer(context, id, (session) => removeLocked(context, session, { force: false, read }), { signal })
   } catch (error) {
     // An ephemeral container goes by itself when it has been stopped.
     if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
@@ -27,7 +32,11 @@ export async function removeContainer(context: Context, id: string, { force = fa
 }
 
 /** @returns false when it has to be stopped first, which is done without its lock. */
-async function removeLocked(context: Context, session: ContainerSession, force: boolean): Promise<boolean> {
+async function removeLocked(
+  context: Context,
+  session: ContainerSession,
+  { force, read }: { readonly force: boolean; readonly read: Promise<unknown> | undefined },
+): Promise<boolean> {
   const { id, status, initStep } = session.row
   if (expectsProcess(status)) {
     if (force || status === 'created') return false
@@ -37,8 +46,7 @@ async function removeLocked(context: Context, session: ContainerSession, force: 
       { details: { id, status } },
     )
   }
-  await cleanupContainer(context, session)
   if (initStep !== null) await undoInit(context, session)
-  await removeExited(context, session)
+  await removeEnded(context, session, read)
   return true
 }

@@ -211,16 +211,18 @@ async function runMonitored<Encoding extends OutputEncoding>(
   try {
     await startContainer(context, row.id, signal)
     const exit = await waitForExit(context, row.id, AbortSignal.any(signals))
-    const output = await readAllLogs(context, row.id, io.maxOutputBytes)
-    const text = (bytes: Buffer) => (io.encoding === 'buffer' ? bytes : bytes.toString('utf8')) as RunResult<Encoding>['stdout']
     const warnings = allWarnings(getContainer(context.db, row.id) ?? row, stored)
+    const reading = readAllLogs(context, row.id, io.maxOutputBytes)
+    // What it held goes meanwhile.
+    await removeContainer(context, row.id, { force: true, read: reading.catch(() => {}) }).catch(ignoreMissing)
+    const output = await reading
+    const text = (bytes: Buffer) => (io.encoding === 'buffer' ? bytes : bytes.toString('utf8')) as RunResult<Encoding>['stdout']
     return { ...exit, warnings, stdout: text(output.stdout), stderr: text(output.stderr) }
   } catch (error) {
+    await removeContainer(context, row.id, { force: true }).catch(ignoreMissing)
     if (limit?.aborted && !signal?.aborted)
       throw new PodlibError('ERR_EXEC_TIMEOUT', 'the container did not end within its time limit and was killed')
     throw error
-  } finally {
-    await removeContainer(context, row.id, { force: true }).catch(ignoreMissing)
   }
 }
 

@@ -154,6 +154,7 @@ describe('a program that dies', () => {
     ['run', 'remove: begun'],
     ['monitoredRun', 'init: created'],
     ['monitoredRun', 'start: after the runtime'],
+    ['monitoredRun', 'cleanup: deleted'],
     ['startEphemeral', 'start: after the runtime'],
   ] as const) {
     it(`in the middle of a one-shot container (${task}, ${step}) leaves nothing of it`, async () => {
