@@ -67,7 +67,8 @@ export async function cleanupEnded(context: Context, id: string): Promise<void> 
     await withContainer(context, id, async (session) => {
       // The verb that made it still wants its log, and then takes it away as a whole.
       if (isAttended(session)) return
-      if (session.row.ephemeral) await removeEnded(context, session)
+      const { status, ephemeral } = session.row
+      if (ephemeral && (status === 'stopped' || status === 'exited')) await removeEnded(context, session)
       else await cleanupContainer(context, session)
     })
   } catch (error) {
