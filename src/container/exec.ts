@@ -93,6 +93,7 @@ export async function spawnInContainer(
     stdout: options.stdout ?? 'pipe',
     stderr: options.stderr ?? 'pipe',
     timeoutMs: options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout'),
+    ...(stored.config.namespaces.idMappings !== null && row.pid !== null && { awaitProgram: row.pid }),
     signal: AbortSignal.any([...(options.signal ? [options.signal] : []), killer.signal, context.closing]),
   })
   const started = new ContainerProcess(attached, killer)

@@ -22,20 +22,20 @@ const PATTERNS: readonly (readonly [RegExp, PodlibErrorCode])[] = [
   [/permission denied|operation not permitted|exec format error/i, 'ERR_OCI_RUNTIME_PERMISSION'],
 ]
 
+/** crun's parent process says no more than this of what its child, before it or after it, gives the reason for. */
+const NO_REASON = 'fail startup'
+
 /** The error message in what an OCI runtime wrote with `--log-format=json`: that of the last record at level `error`, else the text itself. */
 export function runtimeMessage(text: string): string {
   const lines = text.trim().split('\n')
-  for (const line of lines.toReversed()) {
-    const record = parseRecord(line)
-    if (record?.level === 'error' && typeof record.msg === 'string') return record.msg
-  }
-  return lines.at(-1)?.trim() ?? ''
+  const messages = lines.map(errorMessage).filter((message) => message !== undefined)
+  return messages.findLast((message) => message !== NO_REASON) ?? messages.at(-1) ?? lines.at(-1)?.trim() ?? ''
 }
 
-function parseRecord(line: string): { level?: unknown; msg?: unknown } | undefined {
+function errorMessage(line: string): string | undefined {
   try {
-    const value: unknown = JSON.parse(line)
-    return typeof value === 'object' && value !== null ? value : undefined
+    const record = JSON.parse(line)
+    return record?.level === 'error' && typeof record.msg === 'string' ? record.msg : undefined
   } catch {
     return undefined
   }

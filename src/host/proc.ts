@@ -11,7 +11,12 @@ export interface ProcessStat {
   readonly session: number
   /** Clock ticks from boot to the start of the process: tells a process from a later one with the same number. */
   readonly startTime: number
+  /** Whether it runs a program of its own: false from its fork on until it calls execve(2). */
+  readonly executed: boolean
 }
+
+/** A bit of the flags word; include/linux/sched.h. */
+const PF_FORKNOEXEC = 0x40
 
 /**
  * Parses one line of `/proc/<pid>/stat`. The name stands in brackets and may itself hold brackets,
@@ -32,6 +37,7 @@ export function parseProcessStat(text: string): ProcessStat | undefined {
     parent: Number(rest[1]),
     session: Number(rest[3]),
     startTime,
+    executed: (Number(rest[6]) & PF_FORKNOEXEC) === 0,
   }
 }
 

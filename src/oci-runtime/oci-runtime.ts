@@ -78,4 +78,6 @@ export interface RunRequest extends AttachedRequest {
 
 export interface ExecRequest extends AttachedRequest {
   readonly process: SpecProcess
+  /** See `ExecAttachedInput`. */
+  readonly awaitProgram?: number | undefined
 }

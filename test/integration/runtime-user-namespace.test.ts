@@ -58,6 +58,13 @@ describe.each(['crun', 'runc'] as const)('a container with a user namespace of i
     await container.remove({ force: true })
   })
 
+  it('lets a process in that comes before its program', async () => {
+    // So little of the CPU that the OCI runtime is still at work in the container when its start returns.
+    const container = await runtime.containers.run({ image: SMALL, command: ['sleep', '1000'], userNamespace, cpus: 0.02 })
+    expect(await container.exec(['echo', 'in'])).toMatchObject({ exitCode: 0, stdout: 'in\n', stderr: '' })
+    await container.remove({ force: true })
+  })
+
   it('opens no way for other users into the store or into any container', async () => {
     const start = (more: object) => runtime.containers.run({ image: SMALL, command: ['sleep', '1000'], ...more })
     const [mapped, plain] = [await start({ userNamespace }), await start({})]

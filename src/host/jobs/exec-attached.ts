@@ -1,8 +1,10 @@
 import { closeSync, writeSync } from 'node:fs'
+import { backOff, delay } from '../../util/delay.ts'
 import { type AttachedExit, runAttachedRuntime, type Started } from '../attached-runtime.ts'
 import { hastenCgroups } from '../cgroup-haste.ts'
 import { killExec } from '../exec-mark.ts'
 import type { JobContext } from '../job.ts'
+import { readProcess } from '../proc.ts'
 import type { RuntimeCommand } from '../runtime-command.ts'
 import type { StdioPaths } from '../stdio.ts'
 import { anonymousFile } from '../sys/posix-spawn.ts'
@@ -14,18 +16,28 @@ export interface ExecAttachedInput {
   /** Text of the OCI process object. */
   readonly process: string
   readonly stdio: StdioPaths
+  /** Counted from the runtime's start. */
   readonly timeoutMs?: number | undefined
+  /**
+   * First process of a container that has a user namespace of its own: nothing is started before it runs its program. Until then
+   * crun before 1.8.7, which joins the user namespace first, may not enter the others (containers/crun issue 1264).
+   */
+  readonly awaitProgram?: number | undefined
 }
+
+/** A container on a busy host gets there in milliseconds; one that does not is the runtime's to judge. */
+const PATIENCE_MS = 5_000
 
 /**
  * Runs one more process in a container, as a child of the worker with its streams leading to the
  * application. On timeout and abort the process and all that it started are killed; the container lives on.
  */
 export async function execAttached(
-  { runtime, id, process: spec, stdio, timeoutMs }: ExecAttachedInput,
+  { runtime, id, process: spec, stdio, timeoutMs, awaitProgram }: ExecAttachedInput,
   context: JobContext<Started>,
 ): Promise<AttachedExit> {
   hastenCgroups()
+  if (awaitProgram !== undefined) await programRuns(awaitProgram, context.signal)
   // A memory file, because the environment may hold secrets: they are never on a disk and nothing is left to remove.
   const file = anonymousFile('process.json')
   try {
@@ -44,5 +56,12 @@ export async function execAttached(
     )
   } finally {
     closeSync(file)
+  }
+}
+
+async function programRuns(pid: number, signal: AbortSignal): Promise<void> {
+  const deadline = Date.now() + PATIENCE_MS
+  for (let attempt = 0; readProcess(pid)?.executed === false && Date.now() < deadline; attempt++) {
+    await delay(backOff(attempt, 1, 20), signal)
   }
 }

@@ -44,7 +44,16 @@ describe('runtimeFailure', () => {
     expect(runtimeMessage('{"level":"error","msg":"first"}\n{"level":"error","msg":"second"}\n{"level":"warning","msg":"third"}\n')).toBe(
       'second',
     )
+    expect(runtimeMessage('null\n1\n{"level":"error"}')).toBe('{"level":"error"}')
     expect(runtimeMessage('a\nb\n')).toBe('b')
     expect(runtimeMessage('')).toBe('')
+  })
+
+  test("takes the reason that crun's child gives, whichever of the two processes writes last", () => {
+    const [parent, child] = ['fail startup', 'setns(pid=7, CLONE_NEWIPC): Operation not permitted']
+    const log = (...messages: string[]) => messages.map((msg) => JSON.stringify({ level: 'error', msg })).join('\n')
+    expect(runtimeMessage(log(parent, child))).toBe(child)
+    expect(runtimeMessage(log(child, parent))).toBe(child)
+    expect(runtimeMessage(log(parent))).toBe(parent)
   })
 })

@@ -15,14 +15,16 @@ import {
 } from '../../../src/host/proc.ts'
 import { until } from '../../helpers/until.ts'
 
-const stat = (pid: number, parent: number, session = 1): ProcessStat => ({ pid, parent, session, command: 'x', state: 'S', startTime: pid })
+const stat = (pid: number, parent: number, session = 1): ProcessStat => {
+  return { pid, parent, session, command: 'x', state: 'S', startTime: pid, executed: true }
+}
 
 describe('parseProcessStat', () => {
   test('reads a line whose name has brackets, blanks and line ends', () => {
     fc.assert(
       fc.property(fc.string({ maxLength: 15 }), (command) => {
         const line = `12 (${command}) S 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 4711 22 23\n`
-        expect(parseProcessStat(line)).toEqual({ pid: 12, command, state: 'S', parent: 3, session: 5, startTime: 4711 })
+        expect(parseProcessStat(line)).toEqual({ pid: 12, command, state: 'S', parent: 3, session: 5, startTime: 4711, executed: true })
       }),
     )
   })
