@@ -113,9 +113,13 @@ export function monitorContract(runtimeName: 'crun' | 'runc'): void {
     const { id, bundle } = lab.container(runtime)
     const controller = new AbortController()
     const request = { id, name: id, bundle, runtime: runtime.command, log: ['--log-path', 'none'], signal: controller.signal }
-    const creation = lab.monitor.create({ ...request, spec: JSON.stringify(lab.spec(['/bin/sleep', '1000'])) })
-    setTimeout(() => controller.abort(new Error('enough')), 8)
-    await expect(creation).rejects.toThrow('enough')
+    const witness = join(bundle, 'hook')
+    const createRuntime = [{ path: '/bin/sh', args: ['sh', '-c', `touch ${witness}; exec sleep 1000`] }]
+    const creation = lab.monitor.create({ ...request, spec: JSON.stringify({ ...lab.spec(['/bin/true']), hooks: { createRuntime } }) })
+    const given = expect(creation).rejects.toThrow('enough')
+    await until('the OCI runtime is in the middle of it', () => existsSync(witness))
+    controller.abort(new Error('enough'))
+    await given
     await delay(50)
     await expect(runtime.start(id)).rejects.toMatchObject({ code: 'ERR_OCI_CONTAINER_NOT_FOUND' })
   })
