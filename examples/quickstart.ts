@@ -4,7 +4,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Container, isPodlibError, Runtime } from '../src/index.ts'
+import { type Container, type ContainerStats, isPodlibError, Runtime } from '../src/index.ts'
 import { type ImageServer, serveImage } from './support/image-server.ts'
 import { ProgressBars } from './support/progress-bars.ts'
 
@@ -124,11 +124,18 @@ async function showStats(runtime: Runtime, container: Container): Promise<void> 
   let samples = 0
   for await (const stats of container.stats({ intervalMs: 500 })) {
     if (++samples < 2) continue
-    console.log(indent(JSON.stringify(stats)))
+    showReading(stats)
     break
   }
   const { status } = await container.inspect()
   console.log(indent(`status: ${status}`))
+}
+
+function showReading({ cpuPercent, memoryBytes, memoryLimitBytes = 0, pids, pidsLimit }: ContainerStats): void {
+  const mebibytes = (bytes: number) => (bytes / 2 ** 20).toFixed(1)
+  console.log(indent(`CPU:       ${cpuPercent.toFixed(1)} % of one, of at most 50 %`))
+  console.log(indent(`memory:    ${mebibytes(memoryBytes)} of ${mebibytes(memoryLimitBytes)} MiB`))
+  console.log(indent(`processes: ${pids} of ${pidsLimit}`))
 }
 
 const timings: { readonly what: string; readonly ms: number }[] = []
