@@ -10,7 +10,7 @@ const { status } = spawnSync(process.execPath, compiler, { stdio: 'inherit' })
 if (status !== 0) process.exit(status ?? 1)
 
 /** What is imported by name, and what is started as a process or a thread. */
-const entries = ['index', 'registry-export', 'trust-export', 'host/jobs/unpack/content-thread']
+const entries = ['index', 'registry-export', 'trust-export', 'host/jobs/unpack/content-thread', 'state/checkpoint-thread']
 const programs = readdirSync('src/programs').map((file) => `programs/${file.slice(0, -'.ts'.length)}`)
 await build({
   entryPoints: [...entries, ...programs].map((name) => `src/${name}.ts`),

@@ -1,6 +1,7 @@
 import type BetterSqlite3 from 'better-sqlite3'
 import { PodlibError } from '../errors/errors.ts'
 import { FairLock } from '../util/fair-lock.ts'
+import { Checkpoints } from './checkpoints.ts'
 import { isBusy } from './sqlite-error.ts'
 
 /** What a column can hold, on the way in and out. */
@@ -18,6 +19,7 @@ const READ_RETRIES = 200
 export class Connection {
   readonly writers = new FairLock()
   readonly #sqlite: BetterSqlite3.Database
+  readonly #checkpoints: Checkpoints
   readonly #statements = new Map<string, BetterSqlite3.Statement<SqlValue[]>>()
   readonly #listeners = new Set<() => void>()
   #poll: NodeJS.Timeout | undefined
@@ -26,6 +28,7 @@ export class Connection {
 
   constructor(sqlite: BetterSqlite3.Database) {
     this.#sqlite = sqlite
+    this.#checkpoints = new Checkpoints(sqlite.name)
   }
 
   /** Inside a write transaction. */
@@ -68,6 +71,7 @@ export class Connection {
     } finally {
       this.rollback(durable)
     }
+    this.#checkpoints.committed()
     for (const listener of this.#listeners) listener()
   }
 
@@ -118,6 +122,7 @@ export class Connection {
     this.#stopPolling()
     this.#listeners.clear()
     this.#statements.clear()
+    this.#checkpoints.close()
     this.#sqlite.close()
   }
 

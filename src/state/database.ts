@@ -13,6 +13,8 @@ import { isBusy, openError, storeError } from './sqlite-error.ts'
 const WRITER_TIMEOUT_MS = 30_000
 /** Pages kept in memory, KiB: the summary columns of some 10,000 containers. */
 const CACHE_KIB = 8192
+/** Checkpoints are made in a thread; should that fail, SQLite itself makes one when the log has grown to so many pages, 64 MiB. */
+const LONGEST_LOG_PAGES = 16_384
 /** The write-ahead log is cut to this size when it has been checkpointed. */
 const LOG_BYTES = 8 * 2 ** 20
 
@@ -116,6 +118,7 @@ function configure(sqlite: BetterSqlite3.Database, path: string, readonly: boole
   sqlite.exec('PRAGMA foreign_keys = ON')
   sqlite.exec('PRAGMA trusted_schema = OFF')
   sqlite.exec(`PRAGMA cache_size = -${CACHE_KIB}`)
+  sqlite.exec(`PRAGMA wal_autocheckpoint = ${LONGEST_LOG_PAGES}`)
   if (!readonly) sqlite.exec(`PRAGMA journal_size_limit = ${LOG_BYTES}`)
 }
 
