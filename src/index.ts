@@ -43,7 +43,7 @@ export type { ContainerInfo, ContainerInfoBase, ContainerSummary, ListContainers
 export type { LogEntry, LogOptions } from './container/logs.ts'
 export { ContainerProcess, type ProcessExit } from './container/process.ts'
 export type { RemoveOptions } from './container/remove.ts'
-export type { RunOptions, RunResult } from './container/run.ts'
+export type { RunOptions, RunResult } from './container/run-options.ts'
 export type { ContainerStats, StatsOptions } from './container/stats.ts'
 export type { StopOptions } from './container/stop.ts'
 export type { ExitStatus } from './container/wait.ts'

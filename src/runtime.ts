@@ -1,16 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism, release, totalmem } from 'node:os'
 import { type Composition, compose } from './compose.ts'
-import { Containers, storedImage } from './container/containers.ts'
+import { Containers } from './container/containers.ts'
 import type { OutputEncoding } from './container/exec.ts'
 import { recoverContainers } from './container/recover.ts'
-import { type RunOptions, type RunResult, runOnce } from './container/run.ts'
-import { isPodlibError, PodlibError } from './errors/errors.ts'
+import { runOnce } from './container/run.ts'
+import type { RunOptions, RunResult } from './container/run-options.ts'
+import { PodlibError } from './errors/errors.ts'
 import type { PodlibEvent } from './events/event.ts'
 import type { EventQuery } from './events/event-log.ts'
 import { ImageTrust } from './image/image-trust.ts'
 import { Images } from './image/images.ts'
-import type { PullPolicy } from './image/pull.ts'
 import type { Context } from './lifecycle/context.ts'
 import { recoverStore } from './lifecycle/recover.ts'
 import { type ResolvedOptions, type RuntimeOptions, resolveOptions } from './options.ts'
@@ -110,13 +110,12 @@ export class Runtime implements AsyncDisposable {
    *
    * @throws ERR_IMAGE_NOT_FOUND, what a pull throws, ERR_OCI_COMMAND_NOT_FOUND, ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE, and the signal's reason
    */
-  async run<Encoding extends OutputEncoding = 'utf8'>(
+  run<Encoding extends OutputEncoding = 'utf8'>(
     image: string | { readonly id: string },
     argv: readonly string[],
     options?: RunOptions<Encoding>,
   ): Promise<RunResult<Encoding>> {
-    const { pull = 'missing', ...rest } = options ?? {}
-    return runOnce<Encoding>(this.#context, await this.#imageFor(image, pull, rest.signal), argv, rest)
+    return runOnce<Encoding>(this.#context, image, argv, options)
   }
 
   /**
@@ -168,21 +167,6 @@ export class Runtime implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
-  }
-
-  async #imageFor(image: string | { readonly id: string }, policy: PullPolicy, signal: AbortSignal | undefined) {
-    if (typeof image === 'string' && policy !== 'never' && policy !== 'missing') return this.#pulled(image, policy, signal)
-    try {
-      return storedImage(this.#context, image)
-    } catch (error) {
-      if (typeof image !== 'string' || policy === 'never' || !isPodlibError(error, 'ERR_IMAGE_NOT_FOUND')) throw error
-      return this.#pulled(image, 'always', signal)
-    }
-  }
-
-  async #pulled(image: string, policy: PullPolicy, signal: AbortSignal | undefined) {
-    const { id } = await this.images.pull(image, { policy, ...(signal && { signal }) })
-    return storedImage(this.#context, { id })
   }
 }
 

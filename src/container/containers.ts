@@ -1,12 +1,10 @@
 import type { CreateContainerOptions } from '../bundle/container-options.ts'
-import { isPodlibError, PodlibError } from '../errors/errors.ts'
-import { foreignTrees } from '../image/additional-images.ts'
-import { findImage } from '../image/resolve-name.ts'
-import { parseImageConfig } from '../image/select-manifest.ts'
+import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { findContainer } from '../state/container-table.ts'
 import { Container, EphemeralContainer } from './container.ts'
-import { type ContainerImage, createContainer } from './create.ts'
+import { imageFor } from './container-image.ts'
+import { createContainer } from './create.ts'
 import { type ContainerSummary, type ListContainersOptions, listContainers } from './inspect.ts'
 import { removeContainer } from './remove.ts'
 import { startContainer } from './start.ts'
@@ -35,7 +33,7 @@ export class Containers {
   create(spec: ContainerSpec): Promise<Container>
   async create(spec: ContainerSpec): Promise<Container> {
     const { image, ...options } = spec
-    const { row } = await createContainer(this.#context, { image: storedImage(this.#context, image), options })
+    const { row } = await createContainer(this.#context, { image: await imageFor(this.#context, image, { policy: 'never' }), options })
     return options.ephemeral ? new EphemeralContainer(this.#context, row.id, row.name) : new Container(this.#context, row.id, row.name)
   }
 
@@ -73,17 +71,4 @@ export class Containers {
   async list(options?: ListContainersOptions): Promise<ContainerSummary[]> {
     return listContainers(this.#context, options)
   }
-}
-
-/** What create needs of an image of the store. */
-export function storedImage(context: Context, image: string | { readonly id: string }): ContainerImage {
-  const { row, name, foreign } = findImage(context, typeof image === 'string' ? image : image.id, context.platform)
-  const config = parseImageConfig(row.config)
-  if (config.os !== 'linux') {
-    throw new PodlibError('ERR_PLATFORM_MISMATCH', `image ${name} is for ${config.os}, and podlib runs Linux images only`, {
-      details: { image: name, os: config.os },
-    })
-  }
-  const layers = foreign ? foreignTrees(context, foreign) : config.rootfs.diff_ids
-  return { id: row.id, name, config, layers, store: foreign?.store }
 }

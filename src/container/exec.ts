@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
+import type { Duration } from '../bundle/container-options.ts'
 import { generateExecProcess } from '../bundle/process.ts'
 import { PodlibError } from '../errors/errors.ts'
 import type { EventDraft } from '../events/event.ts'
@@ -27,8 +28,8 @@ export interface SpawnOptions {
   readonly stdout?: 'pipe' | 'ignore'
   /** @defaultValue 'pipe' */
   readonly stderr?: 'pipe' | 'ignore'
-  /** Kills the process and all that it started after this time. @defaultValue never */
-  readonly timeout?: number | string
+  /** Kills the process and all that it started after this time: milliseconds, or text with a unit. @defaultValue never */
+  readonly timeout?: Duration
   /** Kills the process and all that it started. */
   readonly signal?: AbortSignal
 }
@@ -62,6 +63,7 @@ export async function spawnInContainer(
   argv: readonly string[],
   options: SpawnOptions = {},
 ): Promise<ContainerProcess> {
+  const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout')
   const { row, stored } = runningContainer(context, id)
   const [runtime, machine] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.machine()])
   const user = options.user ?? stored.config.process.user
@@ -92,7 +94,7 @@ export async function spawnInContainer(
     stdin: options.stdin ?? 'ignore',
     stdout: options.stdout ?? 'pipe',
     stderr: options.stderr ?? 'pipe',
-    timeoutMs: options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout'),
+    timeoutMs,
     ...(stored.config.namespaces.idMappings !== null && row.pid !== null && { awaitProgram: row.pid }),
     signal: AbortSignal.any([...(options.signal ? [options.signal] : []), killer.signal, context.closing]),
   })

@@ -1,14 +1,16 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Duration } from '../bundle/container-options.ts'
 import { PodlibError } from '../errors/errors.ts'
 import { readCgroupStats } from '../host/cgroup.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
+import { delay } from '../util/delay.ts'
+import { parseDuration } from '../util/quantity.ts'
 import { cgroupPath } from './cgroup-path.ts'
 
 /** @public */
 export interface StatsOptions {
-  /** Time between two readings, in milliseconds. @defaultValue 1000 */
-  readonly intervalMs?: number
+  /** Time between two readings: milliseconds, or text with a unit; at least 1 ms. @defaultValue 1000 */
+  readonly intervalMs?: Duration
   /** Ends the iteration with the signal's reason. */
   readonly signal?: AbortSignal
 }
@@ -41,6 +43,8 @@ export async function* streamStats(
   id: string,
   { intervalMs = 1000, signal }: StatsOptions = {},
 ): AsyncGenerator<ContainerStats> {
+  const pause = checkInterval(intervalMs)
+  signal?.throwIfAborted()
   const { facts, cgroups } = await context.machine()
   const row = runningRow(context, id)
   if (facts.cgroupControllers.length === 0) {
@@ -72,10 +76,17 @@ export async function* streamStats(
       blockWriteBytes: used.writtenBytes ?? 0,
     }
     before = { time, cpu }
-    await sleep(intervalMs, undefined, { ...(signal && { signal }) }).catch(() => signal?.throwIfAborted())
+    await delay(pause, signal)
     const status = getContainer(context.db, id)?.status
     if (status !== 'running' && status !== 'paused') return
   }
+}
+
+/** Readings without a pause between them would keep a processor busy. */
+function checkInterval(interval: Duration): number {
+  const ms = parseDuration(interval, 'intervalMs')
+  if (ms >= 1) return ms
+  throw new PodlibError('ERR_INVALID_ARGUMENT', `invalid intervalMs ${interval}: give at least 1 ms`, { details: { what: 'intervalMs' } })
 }
 
 function runningRow(context: Context, id: string) {

@@ -1,6 +1,7 @@
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Database } from '../state/database.ts'
 import { EVENTS_KEPT, type EventRow, eventRange, insertEvent, lastEventBefore, listEvents } from '../state/event-table.ts'
+import { startTimer, type Timer } from '../util/timer.ts'
 import type { EventAction, EventDraft, EventType, PodlibEvent } from './event.ts'
 
 /** Rows that are read at a time: a reader who is slow or stops early costs little. */
@@ -161,15 +162,13 @@ class Waiter {
   #resolve: (() => void) | undefined
   readonly #signals: readonly AbortSignal[]
   readonly #onAbort = () => this.wake()
-  readonly #timer: NodeJS.Timeout | undefined
+  readonly #timer: Timer | undefined
 
   constructor({ signal, left, until }: { signal: AbortSignal | undefined; left: AbortSignal; until: Date | undefined }) {
     this.#signals = signal ? [signal, left] : [left]
     for (const one of this.#signals) one.addEventListener('abort', this.#onAbort)
-    // setTimeout takes 2^31 ms at most; a reader who waits longer than that looks again once
-    const ms = until === undefined ? undefined : Math.min(Math.max(0, until.getTime() - Date.now()) + 1, 2 ** 31 - 1)
-    this.#timer = ms === undefined ? undefined : setTimeout(this.#onAbort, ms)
-    this.#timer?.unref()
+    if (until === undefined) return
+    this.#timer = startTimer(Math.max(0, until.getTime() - Date.now()) + 1, this.#onAbort, { ref: false })
   }
 
   wake(): void {
@@ -183,7 +182,7 @@ class Waiter {
   }
 
   close(): void {
-    clearTimeout(this.#timer)
+    this.#timer?.stop()
     for (const one of this.#signals) one.removeEventListener('abort', this.#onAbort)
   }
 }
