@@ -1,5 +1,6 @@
 import type { Context } from '../lifecycle/context.ts'
 import { type ExecOptions, type ExecResult, execInContainer, type OutputEncoding, type SpawnOptions, spawnInContainer } from './exec.ts'
+import { ignoreRemoved } from './ignore-removed.ts'
 import { type ContainerInfo, inspectContainer } from './inspect.ts'
 import { killContainer } from './kill.ts'
 import { type LogEntry, type LogOptions, readLogs } from './logs.ts'
@@ -108,10 +109,6 @@ export class Container {
 export class EphemeralContainer extends Container implements AsyncDisposable {
   /** Kills and removes it; one that is gone already is fine. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.remove({ force: true }).catch(ignoreMissing)
+    await this.remove({ force: true }).catch(ignoreRemoved)
   }
-}
-
-function ignoreMissing(error: unknown): void {
-  if ((error as { code?: unknown }).code !== 'ERR_CONTAINER_NOT_FOUND') throw error
 }

@@ -1,5 +1,4 @@
 import { mkdirSync } from 'node:fs'
-import { isPodlibError } from '../errors/errors.ts'
 import type { AttachedProcess } from '../host/attached-process.ts'
 import { cgroupDirectory } from '../host/cgroup.ts'
 import type { RunAttachedOutput } from '../host/jobs/run-attached.ts'
@@ -11,6 +10,7 @@ import { cgroupPath } from './cgroup-path.ts'
 import { cleanupContainer, removeExited, removeFiles } from './cleanup.ts'
 import type { CreatedContainer } from './create.ts'
 import { collectProcess, type OutputEncoding } from './exec.ts'
+import { ignoreRemoved } from './ignore-removed.ts'
 import { prepareBundle } from './init.ts'
 import { allWarnings } from './inspect.ts'
 import { ContainerProcess } from './process.ts'
@@ -28,7 +28,7 @@ export async function runAttached<Encoding extends OutputEncoding>(
   let finished: Promise<void> | undefined
   const finish = (removed?: Promise<void>) => {
     finished ??= withContainer(context, row.id, (session) => finishAttached(context, session, { exit: ended, removed })).catch(
-      ignoreMissing,
+      ignoreRemoved,
     )
     return finished
   }
@@ -133,9 +133,4 @@ async function finishAttached(context: Context, session: ContainerSession, { exi
   if (exit === undefined) await cleanupContainer(context, session)
   if (failure) throw failure.error
   await removeExited(context, session)
-}
-
-/** Somebody else has removed it meanwhile. */
-function ignoreMissing(error: unknown): void {
-  if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
 }

@@ -1,9 +1,10 @@
-import { isPodlibError, PodlibError } from '../errors/errors.ts'
+import { PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { getContainer } from '../state/container-table.ts'
 import { timeLimit } from '../util/timer.ts'
 import type { CreatedContainer } from './create.ts'
 import type { OutputEncoding } from './exec.ts'
+import { ignoreRemoved } from './ignore-removed.ts'
 import { allWarnings } from './inspect.ts'
 import { readAllLogs } from './logs.ts'
 import { removeContainer } from './remove.ts'
@@ -17,10 +18,6 @@ export async function runMonitored<Encoding extends OutputEncoding>(
   { row, stored }: CreatedContainer,
   { io, timeoutMs, signal }: RunInput<Encoding>,
 ): Promise<RunResult<Encoding>> {
-  if (io.input !== undefined) {
-    await removeContainer(context, row.id, { force: true })
-    throw new PodlibError('ERR_INVALID_ARGUMENT', 'a container under a monitor cannot be given input: leave out monitor or input')
-  }
   const limit = timeoutMs === undefined ? undefined : timeLimit(timeoutMs)
   const signals = [signal, limit?.signal, context.closing].filter((one) => one !== undefined)
   try {
@@ -29,21 +26,16 @@ export async function runMonitored<Encoding extends OutputEncoding>(
     const warnings = allWarnings(getContainer(context.db, row.id) ?? row, stored)
     const reading = readAllLogs(context, row.id, io.maxOutputBytes)
     // What it held goes meanwhile.
-    await removeContainer(context, row.id, { force: true, read: reading.catch(() => {}) }).catch(ignoreMissing)
+    await removeContainer(context, row.id, { force: true, read: reading.catch(() => {}) }).catch(ignoreRemoved)
     const output = await reading
     const text = (bytes: Buffer) => (io.encoding === 'buffer' ? bytes : bytes.toString('utf8')) as RunResult<Encoding>['stdout']
     return { ...exit, warnings, stdout: text(output.stdout), stderr: text(output.stderr) }
   } catch (error) {
-    await removeContainer(context, row.id, { force: true }).catch(ignoreMissing)
+    await removeContainer(context, row.id, { force: true }).catch(ignoreRemoved)
     if (limit?.signal.aborted && !signal?.aborted)
       throw new PodlibError('ERR_EXEC_TIMEOUT', 'the container did not end within its time limit and was killed')
     throw error
   } finally {
     limit?.stop()
   }
-}
-
-/** Somebody else has removed it meanwhile. */
-function ignoreMissing(error: unknown): void {
-  if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
 }

@@ -5,7 +5,7 @@ import { createContainer } from './create.ts'
 import type { OutputEncoding } from './exec.ts'
 import { runAttached } from './run-attached.ts'
 import { runMonitored } from './run-monitored.ts'
-import type { RunOptions, RunResult } from './run-options.ts'
+import { checkRunOptions, type RunOptions, type RunResult } from './run-options.ts'
 
 /** Runs a container to its end and removes it, whatever happens. */
 export async function runOnce<Encoding extends OutputEncoding>(
@@ -15,6 +15,7 @@ export async function runOnce<Encoding extends OutputEncoding>(
   options: RunOptions<Encoding> = {},
 ): Promise<RunResult<Encoding>> {
   const { input, encoding, maxOutputBytes, timeout, signal, monitor = false, pull, ...create } = options
+  checkRunOptions(options)
   signal?.throwIfAborted()
   const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout, 'timeout')
   const io = {
@@ -24,7 +25,8 @@ export async function runOnce<Encoding extends OutputEncoding>(
   }
   const created = await createContainer(context, {
     image: await imageFor(context, image, { policy: pull, signal }),
-    options: { ...create, command: argv, ephemeral: true },
+    // Its log is read to the end for its result, so it must be whole.
+    options: { ...create, command: argv, ephemeral: true, ...(monitor && { logDriver: 'k8s-file' }) },
     mode: monitor ? 'attended' : 'attached',
   })
   const run = monitor ? runMonitored<Encoding> : runAttached<Encoding>

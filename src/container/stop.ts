@@ -8,6 +8,7 @@ import { crashPoint } from '../util/crash-point.ts'
 import { parseDuration } from '../util/quantity.ts'
 import { timeLimit } from '../util/timer.ts'
 import { cleanupContainer } from './cleanup.ts'
+import { ignoreRemoved } from './ignore-removed.ts'
 
 /** @public */
 export interface StopOptions {
@@ -102,10 +103,6 @@ async function endsWithin(context: Context, row: ContainerRow, ms: number, signa
   } finally {
     limit.stop()
   }
-}
-
-function ignoreRemoved(error: unknown): void {
-  if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
 }
 
 function unkillable(row: ContainerRow): PodlibError {

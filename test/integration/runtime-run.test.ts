@@ -3,7 +3,7 @@ import { readdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, describe, expect } from '@jest/globals'
-import type { Runtime } from '../../src/index.ts'
+import type { RunOptions, Runtime } from '../../src/index.ts'
 import type { Ability } from '../helpers/abilities.ts'
 import { failure } from '../helpers/registry-world.ts'
 import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
@@ -145,6 +145,29 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
     expect(stdout.equals(input)).toBe(true)
     expect((await runtime.run(SMALL, ['cat'])).stdout).toBe('')
     expect(await failure(runtime.run(SMALL, ['cat'], { input: 'x', monitor: true }))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+  })
+
+  it('gives the whole output under a monitor also where containers keep no log', async () => {
+    const silent = await store.open({ logDriver: 'none' })
+    for (const monitor of [true, false])
+      expect(await silent.run(SMALL, ['sh', '-c', 'echo said; exit 3'], { monitor })).toMatchObject({ exitCode: 3, stdout: 'said\n' })
+  })
+
+  it('refuses options that it would have to ignore before it looks for the image', async () => {
+    for (const options of [
+      { logDriver: 'none' },
+      { logMaxSize: '1m' },
+      { tty: true },
+      { stdin: true },
+      { ephemeral: false },
+      { command: ['true'] },
+    ]) {
+      const [option] = Object.keys(options)
+      for (const monitor of [true, false]) {
+        const error = await failure(runtime.run('127.0.0.1:1/nothing:latest', ['true'], { ...options, monitor } as RunOptions))
+        expect(error).toMatchObject({ code: 'ERR_OPTION_UNSUPPORTED', kind: 'unsupported', details: { option } })
+      }
+    }
   })
 
   it('keeps binary output under a monitor as it was', async () => {
