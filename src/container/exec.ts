@@ -8,9 +8,10 @@ import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
 import { parseDuration } from '../util/quantity.ts'
+import { limitedMemoryCgroup } from './cgroup-path.ts'
 import { identify } from './identify.ts'
 import { collectOutput, DEFAULT_MAX_OUTPUT_BYTES, drained } from './output.ts'
-import { ContainerProcess } from './process.ts'
+import { ContainerProcess, type ProcessExit } from './process.ts'
 
 /** What a further process in a container gets. @public */
 export interface SpawnOptions {
@@ -48,10 +49,7 @@ export interface ExecOptions<Encoding extends OutputEncoding = 'utf8'> extends O
 export type OutputEncoding = 'utf8' | 'buffer'
 
 /** What a process said and how it ended. A code other than 0 is no error. @public */
-export interface ExecResult<Encoding extends OutputEncoding = 'utf8'> {
-  readonly exitCode: number
-  /** Name of the signal that ended it, `SIGKILL`. */
-  readonly signal: string | null
+export interface ExecResult<Encoding extends OutputEncoding = 'utf8'> extends ProcessExit {
   readonly stdout: Encoding extends 'buffer' ? Buffer : string
   readonly stderr: Encoding extends 'buffer' ? Buffer : string
 }
@@ -91,6 +89,7 @@ export async function spawnInContainer(
     id,
     process,
     ioDirectory: context.paths.io,
+    memoryCgroup: await limitedMemoryCgroup(context, id, stored.config),
     stdin: options.stdin ?? 'ignore',
     stdout: options.stdout ?? 'pipe',
     stderr: options.stderr ?? 'pipe',
@@ -132,8 +131,7 @@ export async function collectProcess<Encoding extends OutputEncoding>(
     await drained([stdout, stderr])
     const text = (bytes: Buffer) => (encoding === 'buffer' ? bytes : bytes.toString('utf8'))
     return {
-      exitCode: exit.exitCode,
-      signal: exit.signal,
+      ...exit,
       stdout: text(stdout.bytes()),
       stderr: text(stderr.bytes()),
     } as ExecResult<Encoding>

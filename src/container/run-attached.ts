@@ -1,12 +1,11 @@
 import { mkdirSync } from 'node:fs'
 import type { AttachedProcess } from '../host/attached-process.ts'
-import { cgroupDirectory } from '../host/cgroup.ts'
-import type { RunAttachedOutput } from '../host/jobs/run-attached.ts'
+import type { AttachedEnd } from '../host/attached-runtime.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { canHappen } from '../lifecycle/state-machine.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import { crashPoint } from '../util/crash-point.ts'
-import { cgroupPath } from './cgroup-path.ts'
+import { limitedMemoryCgroup } from './cgroup-path.ts'
 import { cleanupContainer, removeExited, removeFiles } from './cleanup.ts'
 import type { CreatedContainer } from './create.ts'
 import { collectProcess, type OutputEncoding } from './exec.ts'
@@ -23,7 +22,7 @@ export async function runAttached<Encoding extends OutputEncoding>(
   { io, timeoutMs, signal }: RunInput<Encoding>,
 ): Promise<RunResult<Encoding>> {
   const killer = new AbortController()
-  let ended: RunAttachedOutput | undefined
+  let ended: AttachedEnd | undefined
   let warnings: readonly string[] = []
   let finished: Promise<void> | undefined
   const finish = (removed?: Promise<void>) => {
@@ -54,7 +53,7 @@ export async function runAttached<Encoding extends OutputEncoding>(
       })
       .catch(() => {})
     const result = await collectProcess<Encoding>(new ContainerProcess(attached, killer), io)
-    return { ...result, oomKilled: ended?.oomKilled ?? false, warnings }
+    return { ...result, warnings }
   } finally {
     await finish()
   }
@@ -71,7 +70,7 @@ async function startAttached(
   context: Context,
   session: ContainerSession,
   input: StartAttachedInput,
-): Promise<AttachedProcess<RunAttachedOutput>> {
+): Promise<AttachedProcess<AttachedEnd>> {
   const { stored, stdin, timeoutMs, signal } = input
   const { row } = session
   // Its row was written before anything is made on the host: whoever finds it with its owner gone cleans up.
@@ -92,7 +91,7 @@ async function startAttached(
       stderr: 'pipe',
       timeoutMs,
       signal,
-      memoryCgroup: await limitedMemoryCgroup(context, row.id, stored),
+      memoryCgroup: await limitedMemoryCgroup(context, row.id, stored.config),
     })
   } finally {
     // Its error is the one that tells what happened; and nobody cleans up before it is done.
@@ -100,22 +99,15 @@ async function startAttached(
   }
 }
 
-/** Where to learn that the kernel killed for want of memory: only a container with a limit can run out of it alone. */
-async function limitedMemoryCgroup(context: Context, id: string, { config }: StoredContainer): Promise<string | undefined> {
-  const { facts, cgroups } = await context.machine()
-  if (config.resources.memory === null || !facts.cgroupControllers.includes('memory')) return undefined
-  return cgroupDirectory(cgroups, cgroupPath(context, config.cgroupParent, id), 'memory')
-}
-
-interface AttachedEnd {
+interface EndInput {
   /** Undefined when it never came to be, or nobody knows what became of it. */
-  readonly exit: RunAttachedOutput | undefined
+  readonly exit: AttachedEnd | undefined
   /** The removal of its files, if that was begun. */
   readonly removed: Promise<void> | undefined
 }
 
 /** The process is gone, or never came to be. What is left of it on the host goes, and then the row. */
-async function finishAttached(context: Context, session: ContainerSession, { exit, removed }: AttachedEnd): Promise<void> {
+async function finishAttached(context: Context, session: ContainerSession, { exit, removed }: EndInput): Promise<void> {
   const { exitCode = -1, exitSignal = null, oomKilled = false } = exit ?? {}
   const event = { type: 'exited', exitCode, exitSignal, oomKilled, finishedAt: Date.now() } as const
   const canEnd = canHappen('exited', session.row.status)

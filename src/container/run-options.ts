@@ -26,7 +26,7 @@ export interface RunOptions<Encoding extends OutputEncoding = 'utf8'>
 
 /** What a one-shot container said and how it ended. @public */
 export interface RunResult<Encoding extends OutputEncoding = 'utf8'> extends ExecResult<Encoding> {
-  /** The kernel killed something in it for want of memory. */
+  /** The kernel killed something in it for want of memory. Only a container with a limit, `memory`, is watched for it: false says nothing of another. */
   readonly oomKilled: boolean
   /** What it did not get of what was asked for; see `warnings` of a container's `inspect`. */
   readonly warnings: readonly string[]

@@ -35,6 +35,11 @@ export interface AttachedExit extends ExitStatus {
   readonly timedOut: boolean
 }
 
+/** The same, with what the kernel did to it. */
+export interface AttachedEnd extends AttachedExit {
+  readonly oomKilled: boolean
+}
+
 const MAX_LOG = 16_384
 
 /**

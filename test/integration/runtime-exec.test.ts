@@ -30,10 +30,11 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
     (await container.exec(['ps', '-o', 'args'])).stdout.split('\n').filter((line) => line.includes(text))
 
   it('gives exit codes as they are, and a signal by name', async () => {
-    expect(await container.exec(['true'])).toEqual({ exitCode: 0, signal: null, stdout: '', stderr: '' })
+    expect(await container.exec(['true'])).toEqual({ exitCode: 0, signal: null, oomKilled: false, stdout: '', stderr: '' })
     expect(await container.exec(['sh', '-c', 'echo out; echo err >&2; exit 3'])).toEqual({
       exitCode: 3,
       signal: null,
+      oomKilled: false,
       stdout: 'out\n',
       stderr: 'err\n',
     })
@@ -78,7 +79,7 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
     let text = ''
     for await (const chunk of process.stdout as NodeJS.ReadableStream) text += chunk
     expect(text).toBe('last\nafter\n')
-    expect(await process.wait()).toEqual({ exitCode: 0, signal: null })
+    expect(await process.wait()).toEqual({ exitCode: 0, signal: null, oomKilled: false })
   })
 
   it('holds a fast writer back for a slow reader', async () => {
@@ -111,6 +112,18 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
       ulimits: { core: 'unlimited', nofile: 100 },
     })
     expect((await limited.exec(['sh', '-c', 'ulimit -c; ulimit -n'])).stdout).toBe('unlimited\n100\n')
+    await limited.remove({ force: true })
+  })
+
+  it('tells a death for want of memory from a signal that somebody sent, and from a code', async () => {
+    const limited = await runtime.containers.run({ image: SMALL, command: ['sleep', '1000'], memory: '32m' })
+    // The kernel takes the process that is to blame, and leaves the first one of the container alone.
+    const eat = 'echo 1000 > /proc/self/oom_score_adj; exec tail -c 268435456 /dev/zero'
+    expect(await limited.exec(['sh', '-c', eat])).toMatchObject({ exitCode: 137, signal: 'SIGKILL', oomKilled: true })
+    expect(await limited.exec(['sh', '-c', 'kill -KILL $$'])).toMatchObject({ exitCode: 137, signal: 'SIGKILL', oomKilled: false })
+    expect(await limited.exec(['sh', '-c', `(${eat}); exit 9`])).toMatchObject({ exitCode: 9, signal: null, oomKilled: false })
+    const process = await limited.spawn(['sh', '-c', eat], { stdout: 'ignore' })
+    expect(await process.wait()).toEqual({ exitCode: 137, signal: 'SIGKILL', oomKilled: true })
     await limited.remove({ force: true })
   })
 
