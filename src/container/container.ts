@@ -73,7 +73,11 @@ export class Container {
    * Runs one more process in it to its end and collects what it says. A code other than 0 is no error. What it leaves behind in
    * the background is not waited for (with runc it is: runc waits until nobody holds the streams).
    *
-   * @throws ERR_CONTAINER_STATE when it does not run, ERR_OCI_COMMAND_NOT_FOUND, ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE
+   * What it said before its time was over, or until it was too much, is in `stdout` and `stderr` of the error's `details`: at most
+   * `maxOutputBytes` of each, in the `encoding` that was asked for.
+   *
+   * @throws ERR_CONTAINER_STATE when it does not run, ERR_OCI_COMMAND_NOT_FOUND, ERR_OCI_RUNTIME_PERMISSION, ERR_USER_NOT_FOUND,
+   * ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE, ERR_INVALID_ARGUMENT, and the signal's reason
    */
   exec<Encoding extends OutputEncoding = 'utf8'>(argv: readonly string[], options?: ExecOptions<Encoding>): Promise<ExecResult<Encoding>> {
     return execInContainer(this.#context, this.id, argv, options)

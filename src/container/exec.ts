@@ -10,7 +10,7 @@ import { getContainer, getContainerConfig } from '../state/container-table.ts'
 import { parseDuration } from '../util/quantity.ts'
 import { limitedMemoryCgroup } from './cgroup-path.ts'
 import { identify } from './identify.ts'
-import { collectOutput, DEFAULT_MAX_OUTPUT_BYTES, drained } from './output.ts'
+import { collectOutput, drained, encodeOutput, KeptOutput, withOutput } from './output.ts'
 import { ContainerProcess, type ProcessExit } from './process.ts'
 
 /** What a further process in a container gets. @public */
@@ -41,7 +41,10 @@ export interface ExecOptions<Encoding extends OutputEncoding = 'utf8'> extends O
   readonly input?: string | Uint8Array
   /** `'buffer'` gives bytes as they came. @defaultValue 'utf8' */
   readonly encoding?: Encoding
-  /** Most that is kept of each stream; more is an error. @defaultValue 64 MiB */
+  /**
+   * Most that is kept of each stream, in bytes; more is the error ERR_OUTPUT_TOO_LARGE, which has what was kept in its `details`.
+   * @defaultValue 64 MiB
+   */
   readonly maxOutputBytes?: number
 }
 
@@ -118,26 +121,19 @@ export async function collectProcess<Encoding extends OutputEncoding>(
   process: ContainerProcess,
   options: Pick<ExecOptions<Encoding>, 'input' | 'encoding' | 'maxOutputBytes'>,
 ): Promise<ExecResult<Encoding>> {
-  const { input, encoding, maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES } = options
-  const [stdout, stderr] = [
-    collectOutput(process.stdout, maxOutputBytes, 'standard output'),
-    collectOutput(process.stderr, maxOutputBytes, 'standard error'),
-  ]
+  const [stdout, stderr] = [new KeptOutput('standard output', options), new KeptOutput('standard error', options)]
+  const outputs = [collectOutput(process.stdout, stdout), collectOutput(process.stderr, stderr)]
   // A program may end without reading its input: that is its business.
   process.stdin?.on('error', () => {})
-  process.stdin?.end(input)
+  process.stdin?.end(options.input)
   try {
-    const exit = await Promise.race([process.exited, failureOf(stdout.done), failureOf(stderr.done)])
-    await drained([stdout, stderr])
-    const text = (bytes: Buffer) => (encoding === 'buffer' ? bytes : bytes.toString('utf8'))
-    return {
-      ...exit,
-      stdout: text(stdout.bytes()),
-      stderr: text(stderr.bytes()),
-    } as ExecResult<Encoding>
+    const exit = await Promise.race([process.exited, ...outputs.map(({ done }) => failureOf(done))])
+    await drained(outputs)
+    return { ...exit, ...encodeOutput(stdout, stderr, options) }
   } catch (error) {
     await process.kill()
-    throw error
+    await drained(outputs).catch(() => {})
+    throw withOutput(error, () => encodeOutput(stdout, stderr, options))
   } finally {
     process.stdout?.destroy()
     process.stderr?.destroy()

@@ -2,7 +2,7 @@ import { PodlibError } from '../errors/errors.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { expectsProcess } from '../lifecycle/reconcile.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
-import { DEFAULT_MAX_OUTPUT_BYTES, tooLarge } from './output.ts'
+import type { KeptOutput } from './output.ts'
 
 /** One line of output, without its line end. @public */
 export interface LogEntry {
@@ -50,20 +50,9 @@ export async function* readLogs(context: Context, id: string, options: LogOption
 }
 
 /** Everything that a container wrote, by stream and byte for byte. @throws ERR_OUTPUT_TOO_LARGE */
-export async function readAllLogs(
-  context: Context,
-  id: string,
-  maxBytes = DEFAULT_MAX_OUTPUT_BYTES,
-): Promise<{ stdout: Buffer; stderr: Buffer }> {
-  const output = { stdout: { parts: [] as Buffer[], size: 0 }, stderr: { parts: [] as Buffer[], size: 0 } }
+export async function readAllLogs(context: Context, id: string, kept: Readonly<Record<LogEntry['stream'], KeptOutput>>): Promise<void> {
   const log = context.logDriver(logDriverOf(context, id)).read({ path: context.paths.log(id), bytes: true })
-  for await (const { stream, text, partial } of log) {
-    const line = Buffer.from(partial ? text : `${text}\n`, 'latin1')
-    output[stream].size += line.length
-    if (output[stream].size > maxBytes) throw tooLarge(stream === 'stdout' ? 'standard output' : 'standard error', maxBytes)
-    output[stream].parts.push(line)
-  }
-  return { stdout: Buffer.concat(output.stdout.parts), stderr: Buffer.concat(output.stderr.parts) }
+  for await (const { stream, text, partial } of log) kept[stream].add(Buffer.from(partial ? text : `${text}\n`, 'latin1'))
 }
 
 function logDriverOf(context: Context, id: string) {

@@ -134,6 +134,16 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
     expect(await running('sleep 1000')).toHaveLength(1)
   })
 
+  it('tells what a process had said before its time was over, and not in a message', async () => {
+    const script = 'echo secret; printf "half a li" >&2; sleep 1000'
+    const error = await failure(container.exec(['sh', '-c', script], { timeout: 300 }))
+    expect(error).toMatchObject({ code: 'ERR_EXEC_TIMEOUT', details: { stdout: 'secret\n', stderr: 'half a li' } })
+    expect(error.message).not.toContain('secret')
+    const bytes = await failure(container.exec(['sh', '-c', script], { timeout: 300, encoding: 'buffer', maxOutputBytes: 7 }))
+    expect(bytes.details).toEqual({ maxBytes: 7, stdout: Buffer.from('secret\n'), stderr: Buffer.from('half a ') })
+    expect(await running('sleep 1000')).toHaveLength(1)
+  })
+
   it('kills what has left its parent and its session too when its time is over, and nothing that others started', async () => {
     await container.exec(['sh', '-c', 'setsid sleep 1113 > /dev/null 2>&1 &'])
     const script = '(setsid sh -c "sleep 1112 & sleep 1112" > /dev/null 2>&1 &); sleep 1112'
@@ -166,7 +176,7 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
 
   it('refuses more output than is wanted, and ends the process', async () => {
     const error = await failure(container.exec(['sh', '-c', 'yes 4444'], { maxOutputBytes: 10_000 }))
-    expect(error).toMatchObject({ code: 'ERR_OUTPUT_TOO_LARGE', details: { maxBytes: 10_000 } })
+    expect(error).toMatchObject({ code: 'ERR_OUTPUT_TOO_LARGE', details: { maxBytes: 10_000, stdout: '4444\n'.repeat(2_000), stderr: '' } })
     expect(await running('4444')).toEqual([])
     expect((await container.exec(['head', '-c', '10000', '/dev/zero'], { maxOutputBytes: 10_000 })).stdout).toHaveLength(10_000)
   })

@@ -92,8 +92,14 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
 
     it(`ends it when its time is over [${monitor ? 'monitor' : 'attached'}]`, async () => {
       const begin = Date.now()
-      const error = await failure(runtime.run(SMALL, ['sh', '-c', 'trap "" TERM; sleep 1000 & sleep 1000'], { monitor, timeout: 400 }))
-      expect(error).toMatchObject({ code: 'ERR_EXEC_TIMEOUT', kind: 'timeout' })
+      const error = await failure(
+        runtime.run(SMALL, ['sh', '-c', 'trap "" TERM; echo secret; printf "half a li" >&2; sleep 1000 & sleep 1000'], {
+          monitor,
+          timeout: 400,
+        }),
+      )
+      expect(error).toMatchObject({ code: 'ERR_EXEC_TIMEOUT', kind: 'timeout', details: { stdout: 'secret\n', stderr: 'half a li' } })
+      expect(error.message).not.toContain('secret')
       expect(Date.now() - begin).toBeLessThan(5_000)
     })
 
@@ -128,7 +134,10 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
 
     it(`refuses more output than is wanted [${monitor ? 'monitor' : 'attached'}]`, async () => {
       const error = await failure(runtime.run(SMALL, ['seq', '100000'], { monitor, maxOutputBytes: 1000 }))
-      expect(error).toMatchObject({ code: 'ERR_OUTPUT_TOO_LARGE' })
+      const said = Array.from({ length: 400 }, (_, i) => `${i + 1}\n`)
+        .join('')
+        .slice(0, 1000)
+      expect(error).toMatchObject({ code: 'ERR_OUTPUT_TOO_LARGE', details: { maxBytes: 1000, stdout: said, stderr: '' } })
     })
 
     it(`does not take the container's name twice [${monitor ? 'monitor' : 'attached'}]`, async () => {
