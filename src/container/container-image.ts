@@ -1,6 +1,6 @@
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import { foreignTrees } from '../image/additional-images.ts'
-import type { PullPolicy } from '../image/pull.ts'
+import type { PullPolicy } from '../image/pull-policy.ts'
 import { findImage } from '../image/resolve-name.ts'
 import { parseImageConfig } from '../image/select-manifest.ts'
 import type { Context } from '../lifecycle/context.ts'

@@ -1,4 +1,5 @@
 import type { Context } from '../lifecycle/context.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { type ExecOptions, type ExecResult, execInContainer, type OutputEncoding, type SpawnOptions, spawnInContainer } from './exec.ts'
 import { ignoreRemoved } from './ignore-removed.ts'
 import { type ContainerInfo, inspectContainer } from './inspect.ts'
@@ -6,7 +7,7 @@ import { killContainer } from './kill.ts'
 import { type LogEntry, type LogOptions, readLogs } from './logs.ts'
 import { pauseContainer, resumeContainer } from './pause.ts'
 import type { ContainerProcess } from './process.ts'
-import { type RemoveOptions, removeContainer } from './remove.ts'
+import { REMOVE_OPTIONS, type RemoveOptions, removeContainer } from './remove.ts'
 import { startContainer } from './start.ts'
 import { type ContainerStats, type StatsOptions, streamStats } from './stats.ts'
 import { type StopOptions, stopContainer } from './stop.ts'
@@ -14,8 +15,11 @@ import { type ExitStatus, waitForExit } from './wait.ts'
 
 /** Options of a verb that can only be given up. @public */
 export interface AbortOptions {
+  /** Gives up waiting, with the signal's reason. */
   readonly signal?: AbortSignal
 }
+
+const ABORT_OPTIONS: OptionNames<AbortOptions> = { signal: true }
 
 /**
  * A container of the store. A thin handle: id and name never change, everything else is read when it is asked.
@@ -40,8 +44,9 @@ export class Container {
    *
    * @throws ERR_CONTAINER_RUNNING, ERR_CONTAINER_STATE, ERR_OCI_COMMAND_NOT_FOUND, ERR_OCI_RUNTIME, ERR_MOUNT_FAILED
    */
-  start({ signal }: AbortOptions = {}): Promise<void> {
-    return startContainer(this.#context, this.id, signal)
+  async start(options: AbortOptions = {}): Promise<void> {
+    checkOptions('start', options, ABORT_OPTIONS)
+    return startContainer(this.#context, this.id, options.signal)
   }
 
   /** Asks it to end, kills it when it does not in time, and cleans up. Stopping one that has ended does nothing. */
@@ -50,23 +55,27 @@ export class Container {
   }
 
   /** Sends a signal to its first process. @defaultValue 'SIGKILL' */
-  kill(killSignal: string | number = 'SIGKILL', { signal }: AbortOptions = {}): Promise<void> {
-    return killContainer(this.#context, this.id, killSignal, signal)
+  async kill(killSignal: string | number = 'SIGKILL', options: AbortOptions = {}): Promise<void> {
+    checkOptions('kill', options, ABORT_OPTIONS)
+    return killContainer(this.#context, this.id, killSignal, options.signal)
   }
 
   /** Freezes all of its processes. */
-  pause({ signal }: AbortOptions = {}): Promise<void> {
-    return pauseContainer(this.#context, this.id, signal)
+  async pause(options: AbortOptions = {}): Promise<void> {
+    checkOptions('pause', options, ABORT_OPTIONS)
+    return pauseContainer(this.#context, this.id, options.signal)
   }
 
   /** Lets them go on. */
-  resume({ signal }: AbortOptions = {}): Promise<void> {
-    return resumeContainer(this.#context, this.id, signal)
+  async resume(options: AbortOptions = {}): Promise<void> {
+    checkOptions('resume', options, ABORT_OPTIONS)
+    return resumeContainer(this.#context, this.id, options.signal)
   }
 
   /** Waits for its end and tells how it was; at once when it does not run. */
-  wait({ signal }: AbortOptions = {}): Promise<ExitStatus> {
-    return waitForExit(this.#context, this.id, signal)
+  async wait(options: AbortOptions = {}): Promise<ExitStatus> {
+    checkOptions('wait', options, ABORT_OPTIONS)
+    return waitForExit(this.#context, this.id, options.signal)
   }
 
   /**
@@ -104,7 +113,8 @@ export class Container {
   }
 
   /** Removes it with all that it wrote. @throws ERR_CONTAINER_STATE when it runs, unless `force` is given */
-  remove(options?: RemoveOptions): Promise<void> {
+  async remove(options: RemoveOptions = {}): Promise<void> {
+    checkOptions('remove', options, REMOVE_OPTIONS)
     return removeContainer(this.#context, this.id, options)
   }
 }

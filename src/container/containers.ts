@@ -2,6 +2,7 @@ import type { CreateContainerOptions } from '../bundle/container-options.ts'
 import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { findContainer } from '../state/container-table.ts'
+import { checkOptions } from '../util/options.ts'
 import { Container, EphemeralContainer } from './container.ts'
 import { imageFor } from './container-image.ts'
 import { createContainer } from './create.ts'
@@ -40,10 +41,11 @@ export class Containers {
   /** Creates a container and starts it. One that cannot be started is not left behind. */
   run(spec: ContainerSpec & { readonly ephemeral: true }, options?: { readonly signal?: AbortSignal }): Promise<EphemeralContainer>
   run(spec: ContainerSpec, options?: { readonly signal?: AbortSignal }): Promise<Container>
-  async run(spec: ContainerSpec, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Container> {
+  async run(spec: ContainerSpec, options: { readonly signal?: AbortSignal } = {}): Promise<Container> {
+    checkOptions('containers.run', options, { signal: true })
     const container = await this.create(spec)
     try {
-      await startContainer(this.#context, container.id, signal)
+      await startContainer(this.#context, container.id, options.signal)
       return container
     } catch (error) {
       await removeContainer(this.#context, container.id, { force: true }).catch(() => {})

@@ -7,7 +7,8 @@ import type { EventDraft } from '../events/event.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
-import { parseDuration } from '../util/quantity.ts'
+import { checkChoice, checkOptions, invalidOption, type OptionNames } from '../util/options.ts'
+import { parseDuration, parseSize } from '../util/quantity.ts'
 import { limitedMemoryCgroup } from './cgroup-path.ts'
 import { identify } from './identify.ts'
 import { collectOutput, drained, encodeOutput, KeptOutput, withOutput } from './output.ts'
@@ -57,6 +58,10 @@ export interface ExecResult<Encoding extends OutputEncoding = 'utf8'> extends Pr
   readonly stderr: Encoding extends 'buffer' ? Buffer : string
 }
 
+const COMMON_OPTIONS = { env: true, cwd: true, user: true, privileged: true, timeout: true, signal: true } as const
+const SPAWN_OPTIONS: OptionNames<SpawnOptions> = { ...COMMON_OPTIONS, stdin: true, stdout: true, stderr: true }
+const EXEC_OPTIONS: OptionNames<ExecOptions> = { ...COMMON_OPTIONS, input: true, encoding: true, maxOutputBytes: true }
+
 /** Starts a process in a running container; its streams lead straight to this program. */
 export async function spawnInContainer(
   context: Context,
@@ -64,6 +69,14 @@ export async function spawnInContainer(
   argv: readonly string[],
   options: SpawnOptions = {},
 ): Promise<ContainerProcess> {
+  checkOptions('spawn', options, SPAWN_OPTIONS)
+  for (const stream of ['stdin', 'stdout', 'stderr'] as const) checkChoice(stream, options[stream], ['pipe', 'ignore'])
+  return startProcess(context, id, argv, options)
+}
+
+async function startProcess(context: Context, id: string, argv: readonly string[], options: SpawnOptions): Promise<ContainerProcess> {
+  if (!Array.isArray(argv) || argv.some((arg) => typeof arg !== 'string'))
+    throw invalidOption('argv', argv, "give the program and its arguments as a list of texts: ['ls', '-l']")
   const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout')
   const { row, stored } = runningContainer(context, id)
   const [runtime, machine] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.machine()])
@@ -112,8 +125,22 @@ export async function execInContainer<Encoding extends OutputEncoding>(
   argv: readonly string[],
   options: ExecOptions<Encoding> = {},
 ): Promise<ExecResult<Encoding>> {
-  const process = await spawnInContainer(context, id, argv, { ...options, stdin: options.input === undefined ? 'ignore' : 'pipe' })
+  checkOptions('exec', options, EXEC_OPTIONS)
+  checkOutputOptions(options)
+  const process = await startProcess(context, id, argv, { ...options, stdin: options.input === undefined ? 'ignore' : 'pipe' })
   return collectProcess(process, options)
+}
+
+/** What `exec` and `run` have in common. @throws ERR_INVALID_ARGUMENT */
+export function checkOutputOptions({
+  input,
+  encoding,
+  maxOutputBytes,
+}: Pick<ExecOptions<OutputEncoding>, 'input' | 'encoding' | 'maxOutputBytes'>): void {
+  checkChoice('encoding', encoding, ['utf8', 'buffer'])
+  if (maxOutputBytes !== undefined) parseSize(maxOutputBytes, 'maxOutputBytes')
+  if (input !== undefined && typeof input !== 'string' && !ArrayBuffer.isView(input))
+    throw invalidOption('input', typeof input, 'give text or bytes')
 }
 
 /** Feeds a process its input, reads its output, and waits for its end. */

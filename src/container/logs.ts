@@ -2,6 +2,7 @@ import { PodlibError } from '../errors/errors.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { expectsProcess } from '../lifecycle/reconcile.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
+import { checkOptions, invalidOption, type OptionNames } from '../util/options.ts'
 import type { KeptOutput } from './output.ts'
 
 /** One line of output, without its line end. @public */
@@ -28,8 +29,11 @@ export interface LogOptions {
   readonly signal?: AbortSignal
 }
 
+const LOG_OPTIONS: OptionNames<LogOptions> = { follow: true, tail: true, since: true, until: true, signal: true }
+
 /** Reads the log of a container, also of one that has ended. @throws ERR_CONTAINER_NO_LOGS */
 export async function* readLogs(context: Context, id: string, options: LogOptions = {}): AsyncGenerator<LogEntry> {
+  checkLogOptions(options)
   const row = getContainer(context.db, id)
   if (row === undefined) throw new PodlibError('ERR_CONTAINER_NOT_FOUND', `container ${id.slice(0, 12)} was removed`, { details: { id } })
   const { config } = getContainerConfig(context.db, id) as StoredContainer
@@ -47,6 +51,14 @@ export async function* readLogs(context: Context, id: string, options: LogOption
   } finally {
     left.abort()
   }
+}
+
+function checkLogOptions(options: LogOptions): void {
+  checkOptions('logs', options, LOG_OPTIONS)
+  const { tail, since, until } = options
+  if (tail !== undefined && !(Number.isSafeInteger(tail) && tail >= 0)) throw invalidOption('tail', tail, 'give a number of lines')
+  for (const [what, time] of Object.entries({ since, until }))
+    if (time !== undefined && Number.isNaN(time?.getTime?.() ?? Number.NaN)) throw invalidOption(what, time, 'give a Date')
 }
 
 /** Everything that a container wrote, by stream and byte for byte. @throws ERR_OUTPUT_TOO_LARGE */

@@ -1,7 +1,7 @@
 import type { CreateContainerOptions } from '../bundle/container-options.ts'
 import { PodlibError } from '../errors/errors.ts'
-import type { PullPolicy } from '../image/pull.ts'
-import type { ExecOptions, ExecResult, OutputEncoding } from './exec.ts'
+import { checkPullPolicy, type PullPolicy } from '../image/pull-policy.ts'
+import { checkOutputOptions, type ExecOptions, type ExecResult, type OutputEncoding } from './exec.ts'
 import { unsupported } from './refuse-unsupported.ts'
 
 /**
@@ -45,11 +45,13 @@ const DECIDED: Readonly<Record<string, string>> = {
 }
 
 /** Refuses what a run would have to ignore. @throws ERR_OPTION_UNSUPPORTED, ERR_INVALID_ARGUMENT */
-export function checkRunOptions(options: Pick<RunOptions, 'monitor'> & { readonly input?: unknown }): void {
+export function checkRunOptions(options: RunOptions<OutputEncoding>): void {
   for (const [option, value] of Object.entries(options)) {
     const why = Object.hasOwn(DECIDED, option) ? DECIDED[option] : undefined
     if (why !== undefined && value !== undefined) throw unsupported(option, why)
   }
+  checkPullPolicy(options.pull)
+  checkOutputOptions(options)
   if (options.monitor && options.input !== undefined)
     throw new PodlibError('ERR_INVALID_ARGUMENT', 'a container under a monitor cannot be given input: leave out monitor or input')
 }

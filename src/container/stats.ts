@@ -4,6 +4,7 @@ import { readCgroupStats } from '../host/cgroup.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
 import { delay } from '../util/delay.ts'
+import { checkOptions, invalidOption, type OptionNames } from '../util/options.ts'
 import { parseDuration } from '../util/quantity.ts'
 import { cgroupPath } from './cgroup-path.ts'
 
@@ -14,6 +15,8 @@ export interface StatsOptions {
   /** Ends the iteration with the signal's reason. */
   readonly signal?: AbortSignal
 }
+
+const STATS_OPTIONS: OptionNames<StatsOptions> = { intervalMs: true, signal: true }
 
 /** What a container uses at one moment. @public */
 export interface ContainerStats {
@@ -38,11 +41,9 @@ export interface ContainerStats {
  *
  * @throws ERR_CONTAINER_STATE when it does not run, ERR_CGROUP when it has no cgroup of its own
  */
-export async function* streamStats(
-  context: Context,
-  id: string,
-  { intervalMs = 1000, signal }: StatsOptions = {},
-): AsyncGenerator<ContainerStats> {
+export async function* streamStats(context: Context, id: string, options: StatsOptions = {}): AsyncGenerator<ContainerStats> {
+  checkOptions('stats', options, STATS_OPTIONS)
+  const { intervalMs = 1000, signal } = options
   const pause = checkInterval(intervalMs)
   signal?.throwIfAborted()
   const { facts, cgroups } = await context.machine()
@@ -86,7 +87,7 @@ export async function* streamStats(
 function checkInterval(interval: Duration): number {
   const ms = parseDuration(interval, 'intervalMs')
   if (ms >= 1) return ms
-  throw new PodlibError('ERR_INVALID_ARGUMENT', `invalid intervalMs ${interval}: give at least 1 ms`, { details: { what: 'intervalMs' } })
+  throw invalidOption('intervalMs', interval, 'give at least 1 ms')
 }
 
 function runningRow(context: Context, id: string) {

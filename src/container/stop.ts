@@ -5,6 +5,7 @@ import type { Context } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { crashPoint } from '../util/crash-point.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { parseDuration } from '../util/quantity.ts'
 import { timeLimit } from '../util/timer.ts'
 import { cleanupContainer } from './cleanup.ts'
@@ -18,6 +19,8 @@ export interface StopOptions {
   readonly signal?: AbortSignal
 }
 
+const STOP_OPTIONS: OptionNames<StopOptions> = { timeoutMs: true, signal: true }
+
 /** SIGKILL cannot be refused; what still lives after this long hangs in the kernel. */
 const KILL_TIMEOUT_MS = 5_000
 const SIGKILL = 9
@@ -27,6 +30,7 @@ const SIGKILL = 9
  * container's lock is free while its process takes its time.
  */
 export async function stopContainer(context: Context, id: string, options: StopOptions = {}): Promise<void> {
+  checkOptions('stop', options, STOP_OPTIONS)
   const timeoutMs = options.timeoutMs === undefined ? undefined : parseDuration(options.timeoutMs, 'timeoutMs')
   await context.exits.start()
   const asked = await withContainer(context, id, (session) => askToStop(context, session, timeoutMs), { signal: options.signal })

@@ -1,6 +1,7 @@
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Database } from '../state/database.ts'
 import { EVENTS_KEPT, type EventRow, eventRange, insertEvent, lastEventBefore, listEvents } from '../state/event-table.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { startTimer, type Timer } from '../util/timer.ts'
 import type { EventAction, EventDraft, EventType, PodlibEvent } from './event.ts'
 
@@ -47,6 +48,9 @@ export interface EventLog {
   events(query?: EventQuery): AsyncIterableIterator<PodlibEvent>
 }
 
+const QUERY: OptionNames<EventQuery> = { since: true, until: true, filter: true, follow: true, signal: true }
+const FILTER: OptionNames<EventFilter> = { types: true, actions: true, subjects: true, labels: true }
+
 /** @param keep - How many events are kept. */
 export function createEventLog({ db, keep = EVENTS_KEPT }: { readonly db: Database; readonly keep?: number }): EventLog {
   const record = ({ type, action, id, name, attributes }: EventDraft) =>
@@ -59,6 +63,8 @@ export function createEventLog({ db, keep = EVENTS_KEPT }: { readonly db: Databa
 }
 
 function readEvents(db: Database, query: EventQuery): AsyncIterableIterator<PodlibEvent> {
+  checkOptions('events', query, QUERY)
+  if (query.filter !== undefined) checkOptions('events: filter', query.filter, FILTER)
   // Fixed now, not at the first `next`: what happens in between is not to be missed.
   const range = db.read(() => ({ ...eventRange(db), after: firstCursor(db, query) }))
   const left = new AbortController()

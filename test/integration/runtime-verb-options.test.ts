@@ -53,3 +53,73 @@ it('takes times as numbers of milliseconds and as text with a unit', async () =>
   expect(await patient.wait()).toMatchObject({ exitCode: 7 })
   await patient.remove()
 })
+
+it('refuses options that a verb does not have, before anything happens', async () => {
+  const bad = { tiemout: 5 } as never
+  const { id } = container
+  const { images, containers, registries, trust } = runtime
+  const image = await images.get(SMALL)
+  const verbs: Record<string, () => unknown> = {
+    start: () => container.start(bad),
+    stop: () => container.stop(bad),
+    kill: () => container.kill('SIGTERM', bad),
+    pause: () => container.pause(bad),
+    resume: () => container.resume(bad),
+    wait: () => container.wait(bad),
+    remove: () => container.remove(bad),
+    exec: () => container.exec(['true'], bad),
+    spawn: () => container.spawn(['true'], bad),
+    logs: () => firstOf(container.logs(bad)),
+    stats: () => firstOf(container.stats(bad)),
+    'containers.list': () => containers.list(bad),
+    'containers.run': () => containers.run({ image: SMALL }, bad),
+    'container options': () => containers.create({ image: SMALL, ...(bad as object) }),
+    'container options has': () => runtime.run(SMALL, ['true'], bad),
+    'images.pull': () => images.pull(SMALL, bad),
+    'images.load': () => images.load('/nowhere', bad),
+    'images.import': () => images.import('/nowhere', bad),
+    'images.build': () => images.build(bad),
+    'images.save': () => images.save(SMALL, { path: '/nowhere/a', ...(bad as object) }),
+    'images.push': () => images.push(SMALL, undefined, bad),
+    'images.copy': () => images.copy(SMALL, SMALL, bad),
+    'images.search': () => images.search('x', bad),
+    'images.get': () => images.get(SMALL, bad),
+    'images.list': () => images.list(bad),
+    'images.prune': () => images.prune(bad),
+    'images.diskUsage': () => images.diskUsage(bad),
+    'images.verify': () => images.verify(SMALL, bad),
+    'images.diff': () => image.diff(bad),
+    'images.remove': () => image.remove(bad),
+    'registries.login': () => registries.login('127.0.0.1:1', { username: 'a', password: 'b', ...(bad as object) }),
+    'registries.logout': () => registries.logout('127.0.0.1:1', bad),
+    'registries.logoutAll': () => registries.logoutAll(bad),
+    'registries.list': () => registries.list(bad),
+    'registries.explain': () => registries.explain(SMALL, bad),
+    'registries.tags': () => registries.tags(SMALL, bad).next(),
+    'trust.evaluate': () => trust.evaluate(SMALL, bad),
+    events: () => firstOf(runtime.events(bad)),
+    'events: filter': () => firstOf(runtime.events({ filter: bad })),
+  }
+  for (const [name, verb] of Object.entries(verbs)) {
+    const error = await failure((async () => verb())())
+    expect([name, error.code, error.message]).toEqual([name, 'ERR_INVALID_ARGUMENT', expect.stringContaining("tiemout'")])
+    expect(error.message).toContain(name)
+  }
+  expect(await (await containers.get(id)).inspect()).toMatchObject({ status: 'running' })
+})
+
+it('refuses values that an option cannot have', async () => {
+  const wrong: readonly (() => Promise<unknown>)[] = [
+    () => container.exec('ls' as never),
+    () => container.exec(['ls', 5] as never),
+    () => container.exec(['true'], { encoding: 'hex' as never }),
+    () => container.exec(['true'], { maxOutputBytes: Number.NaN }),
+    () => container.exec(['true'], { input: 5 as never }),
+    () => container.spawn(['true'], { stdin: 'inherit' as never }),
+    () => firstOf(container.logs({ tail: -1 })),
+    () => firstOf(container.logs({ since: 'yesterday' as never })),
+    () => runtime.run(SMALL, ['true'], { encoding: 'hex' as never }),
+    () => runtime.run(SMALL, ['true'], { pull: 'sometimes' as never }),
+  ]
+  for (const verb of wrong) expect([String(verb), await failure(verb())]).toMatchObject([String(verb), { code: 'ERR_INVALID_ARGUMENT' }])
+})
