@@ -72,7 +72,12 @@ export class Container {
     return resumeContainer(this.#context, this.id, options.signal)
   }
 
-  /** Waits for its end and tells how it was; at once when it does not run. */
+  /**
+   * Waits for its end and tells how it was; at once when it does not run. As with podman, one that was never started does not wait
+   * either, and its code is 0: start it first, or look at `inspect().status`.
+   *
+   * @throws ERR_CONTAINER_NOT_FOUND when nothing is known of it any more, ERR_RUNTIME_CLOSED, and the signal's reason
+   */
   async wait(options: AbortOptions = {}): Promise<ExitStatus> {
     checkOptions('wait', options, ABORT_OPTIONS)
     return waitForExit(this.#context, this.id, options.signal)
