@@ -19,7 +19,7 @@ export interface AbortOptions {
   readonly signal?: AbortSignal
 }
 
-const ABORT_OPTIONS: OptionNames<AbortOptions> = { signal: true }
+export const ABORT_OPTIONS: OptionNames<AbortOptions> = { signal: true }
 
 /**
  * A container of the store. A thin handle: id and name never change, everything else is read when it is asked.

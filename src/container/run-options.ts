@@ -1,6 +1,6 @@
 import type { CreateContainerOptions } from '../bundle/container-options.ts'
 import { PodlibError } from '../errors/errors.ts'
-import { checkPullPolicy, type PullPolicy } from '../image/pull-policy.ts'
+import type { PullPolicy } from '../image/pull-policy.ts'
 import { checkOutputOptions, type ExecOptions, type ExecResult, type OutputEncoding } from './exec.ts'
 import { unsupported } from './refuse-unsupported.ts'
 
@@ -20,7 +20,7 @@ export interface RunOptions<Encoding extends OutputEncoding = 'utf8'>
    * @defaultValue false
    */
   readonly monitor?: boolean
-  /** When a registry is asked for the image. @defaultValue `'missing'` */
+  /** When a registry is asked for the image, if it is given by a name. @defaultValue `'missing'` */
   readonly pull?: PullPolicy
 }
 
@@ -50,7 +50,6 @@ export function checkRunOptions(options: RunOptions<OutputEncoding>): void {
     const why = Object.hasOwn(DECIDED, option) ? DECIDED[option] : undefined
     if (why !== undefined && value !== undefined) throw unsupported(option, why)
   }
-  checkPullPolicy(options.pull)
   checkOutputOptions(options)
   if (options.monitor && options.input !== undefined)
     throw new PodlibError('ERR_INVALID_ARGUMENT', 'a container under a monitor cannot be given input: leave out monitor or input')

@@ -1,3 +1,4 @@
+import type { CreateContainerOptions } from '../bundle/container-options.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { parseDuration } from '../util/quantity.ts'
 import { type ImageChoice, imageFor } from './container-image.ts'
@@ -16,17 +17,17 @@ export async function runOnce<Encoding extends OutputEncoding>(
 ): Promise<RunResult<Encoding>> {
   const { input, encoding, maxOutputBytes, timeout, signal, monitor = false, pull, ...create } = options
   checkRunOptions(options)
-  signal?.throwIfAborted()
   const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout, 'timeout')
   const io = {
     ...(input !== undefined && { input }),
     ...(encoding && { encoding }),
     ...(maxOutputBytes !== undefined && { maxOutputBytes }),
   }
+  // The log under a monitor is read to its end for the result, so it must be whole.
+  const container: CreateContainerOptions = { ...create, command: argv, ephemeral: true, ...(monitor && { logDriver: 'k8s-file' }) }
   const created = await createContainer(context, {
-    image: await imageFor(context, image, { policy: pull, signal }),
-    // Its log is read to the end for its result, so it must be whole.
-    options: { ...create, command: argv, ephemeral: true, ...(monitor && { logDriver: 'k8s-file' }) },
+    image: await imageFor(context, image, { policy: pull, signal, options: container }),
+    options: container,
     mode: monitor ? 'attended' : 'attached',
   })
   const run = monitor ? runMonitored<Encoding> : runAttached<Encoding>

@@ -131,7 +131,7 @@ describe('a runtime and its containers', () => {
       { cwd: 'relative' },
     ] as object[])
       expect(await failure(create(wrong))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT', kind: 'invalid-argument' })
-    expect(await failure(create({ image: 'nothing' }))).toMatchObject({ code: 'ERR_IMAGE_NOT_FOUND' })
+    expect(await failure(create({ image: 'nothing', pull: 'never' }))).toMatchObject({ code: 'ERR_IMAGE_NOT_FOUND' })
     expect(await runtime.containers.list()).toEqual([])
   })
 
