@@ -6,7 +6,7 @@ import type { OutputEncoding } from './container/exec.ts'
 import { recoverContainers } from './container/recover.ts'
 import { runOnce } from './container/run.ts'
 import type { RunOptions, RunResult } from './container/run-options.ts'
-import { PodlibError } from './errors/errors.ts'
+import { isPodlibError, PodlibError } from './errors/errors.ts'
 import type { PodlibEvent } from './events/event.ts'
 import type { EventQuery } from './events/event-log.ts'
 import { ImageTrust } from './image/image-trust.ts'
@@ -26,7 +26,8 @@ export interface RuntimeInfo {
   readonly runRoot: string
   /** Name and first line of `--version`. */
   readonly ociRuntime: { readonly name: string; readonly path: string; readonly version: string }
-  readonly monitor: { readonly name: string; readonly version: string }
+  /** Null where conmon is not installed: `run` works without, lasting containers do not. */
+  readonly monitor: { readonly name: string; readonly version: string } | null
   readonly storageDriver: string
   readonly host: {
     readonly platform: string
@@ -127,12 +128,12 @@ export class Runtime implements AsyncDisposable {
     return this.#context.events.events(query)
   }
 
-  /** What this runtime works with. Looks for the programs that containers need. @throws ERR_PROGRAM_MISSING */
+  /** What this runtime works with. Looks for the programs that containers need. @throws ERR_PROGRAM_MISSING without an OCI runtime */
   async info(): Promise<RuntimeInfo> {
     const { db, platform } = this.#context
     const [runtime, monitor, storage, host, { facts }] = await Promise.all([
       this.#context.ociRuntime(),
-      this.#context.monitor(),
+      this.#context.monitor().catch(nullIfMissing),
       this.#context.storage(),
       this.#context.host(),
       this.#context.machine(),
@@ -143,7 +144,7 @@ export class Runtime implements AsyncDisposable {
       root: this.#options.root,
       runRoot: this.#options.runRoot,
       ociRuntime: { name: runtime.name, path: runtime.command.path, version: await runtime.version() },
-      monitor: { name: monitor.name, version: await monitor.version() },
+      monitor: monitor && { name: monitor.name, version: await monitor.version() },
       storageDriver: storage.name,
       host: {
         platform: [platform.os, platform.architecture, ...(platform.variant ? [platform.variant] : [])].join('/'),
@@ -169,6 +170,11 @@ export class Runtime implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
+
+function nullIfMissing(error: unknown): null {
+  if (isPodlibError(error, 'ERR_PROGRAM_MISSING')) return null
+  throw error
 }
 
 function packageVersion(): string {
