@@ -45,6 +45,15 @@ export function checkContainerPath(path: string, what: string, source: ValueSour
   return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal
 }
 
+/** The working directory of a process. A directory that the OCI runtime left open would be the host's (CVE-2024-21626). */
+export function checkWorkingDirectory(path: string, source: ValueSource = 'options'): string {
+  const cwd = checkContainerPath(path, 'working directory', source)
+  if (isWithin(cwd, '/proc') || isWithin(cwd, '/dev/fd')) {
+    throw refused(source, `working directory ${shown(cwd)} lies in /proc or /dev/fd, which can lead out of the container`)
+  }
+  return cwd
+}
+
 /** Whether `path` is `parent` or lies below it; both normalized. */
 export function isWithin(path: string, parent: string): boolean {
   return path === parent || path.startsWith(parent === '/' ? '/' : `${parent}/`)

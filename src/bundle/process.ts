@@ -1,8 +1,10 @@
 import { PodlibError } from '../errors/errors.ts'
 import type { SpecProcess } from '../spec/runtime.ts'
 import { ALL_CAPABILITIES, mergeCapabilities, processCapabilities } from './capabilities.ts'
+import { checkWorkingDirectory } from './check.ts'
 import type { ContainerConfig, SecurityConfig } from './container-config.ts'
-import type { IdRange } from './container-options.ts'
+import type { IdRange, ProcessOptions } from './container-options.ts'
+import { envEntries, invalidEntry } from './env.ts'
 import type { HostFacts, Identity } from './host-facts.ts'
 import { INIT_PATH } from './mounts.ts'
 import { specRlimits } from './rlimits.ts'
@@ -44,8 +46,8 @@ export function specProcess(
 /** What a further process in a running container may choose for itself. */
 export interface ExecProcessOptions {
   readonly args: readonly string[]
-  /** `NAME=value`, winning over the container's. */
-  readonly env?: readonly string[]
+  /** Wins over the container's. */
+  readonly env?: ProcessOptions['env']
   readonly cwd?: string
   readonly tty?: boolean
   readonly consoleSize?: { readonly height: number; readonly width: number }
@@ -73,7 +75,7 @@ export function generateExecProcess(input: {
     terminal: options.tty ?? false,
     args: [...options.args],
     env: withHome(mergeEntries(config.process.env, options), identity),
-    cwd: options.cwd ?? config.process.cwd,
+    cwd: options.cwd === undefined ? config.process.cwd : checkWorkingDirectory(options.cwd),
     ...(options.consoleSize && { consoleSize: { ...options.consoleSize } }),
   }
 }
@@ -107,16 +109,11 @@ function withHome(env: readonly string[], { home }: Identity): string[] {
   return env.some((entry) => entry.startsWith('HOME=')) ? [...env] : [...env, `HOME=${home}`]
 }
 
-function mergeEntries(base: readonly string[], { env = [], tty }: ExecProcessOptions): string[] {
+function mergeEntries(base: readonly string[], { env = {}, tty }: ExecProcessOptions): string[] {
   const merged = new Map<string, string>()
-  for (const entry of [...base, ...(tty && !base.some((text) => text.startsWith('TERM=')) ? ['TERM=xterm'] : []), ...env]) {
-    const equals = entry.indexOf('=')
-    if (equals < 1 || entry.includes('\0')) {
-      throw new PodlibError(
-        'ERR_INVALID_ARGUMENT',
-        `invalid environment entry ${JSON.stringify(entry.slice(0, Math.max(equals, 0)))}: write NAME=value`,
-      )
-    }
+  for (const entry of [...base, ...(tty && !base.some((text) => text.startsWith('TERM=')) ? ['TERM=xterm'] : []), ...envEntries(env)]) {
+    const equals = String(entry).indexOf('=')
+    if (equals < 1 || entry.includes('\0')) throw invalidEntry(entry)
     merged.set(entry.slice(0, equals), entry)
   }
   return [...merged.values()]

@@ -1,9 +1,9 @@
-import type { PodlibError } from '../errors/errors.ts'
 import type { ImageRunConfig } from '../spec/image.ts'
-import { checkContainerPath, checkText, hasControl, isWithin, refused, shown, type ValueSource } from './check.ts'
+import { checkText, checkWorkingDirectory, hasControl, refused, shown, type ValueSource } from './check.ts'
 import type { ConfigDefaults } from './config-defaults.ts'
 import type { ProcessConfig } from './container-config.ts'
 import type { ProcessOptions } from './container-options.ts'
+import { envEntries, invalidEntry } from './env.ts'
 import { resolveRlimits } from './rlimits.ts'
 
 interface Input {
@@ -66,19 +66,6 @@ function mergeEnv({ options, image, defaults, hostname }: Input, warnings: strin
   return [...env].map(([name, value]) => `${name}=${value}`)
 }
 
-function envEntries(env: NonNullable<ProcessOptions['env']>): readonly string[] {
-  if (Array.isArray(env)) return env
-  return Object.entries(env).map(([name, value]) => {
-    if (name.includes('=')) throw invalidEntry(name)
-    return `${name}=${value}`
-  })
-}
-
-/** Names only: a value may be a secret. */
-function invalidEntry(entry: string): PodlibError {
-  return refused('options', `invalid environment entry ${shown(entry.split('=')[0])}: write NAME=value`)
-}
-
 function setEntry(env: Map<string, string>, entry: string): boolean {
   const equals = entry.indexOf('=')
   const name = entry.slice(0, equals)
@@ -89,13 +76,7 @@ function setEntry(env: Map<string, string>, entry: string): boolean {
 
 function resolveCwd(options: ProcessOptions, image: ImageRunConfig): string {
   const given = options.cwd
-  const source: ValueSource = given === undefined ? 'image' : 'options'
-  const cwd = checkContainerPath(given ?? (image.WorkingDir || '/'), 'working directory', source)
-  // A directory that the OCI runtime left open would be the host's (CVE-2024-21626).
-  if (isWithin(cwd, '/proc') || isWithin(cwd, '/dev/fd')) {
-    throw refused(source, `working directory ${shown(cwd)} lies in /proc or /dev/fd, which can lead out of the container`)
-  }
-  return cwd
+  return checkWorkingDirectory(given ?? (image.WorkingDir || '/'), given === undefined ? 'image' : 'options')
 }
 
 function resolveUserText(options: ProcessOptions, image: ImageRunConfig): string {

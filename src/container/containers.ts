@@ -7,7 +7,8 @@ import { checkOptions } from '../util/options.ts'
 import { ABORT_OPTIONS, type AbortOptions, Container, EphemeralContainer } from './container.ts'
 import { imageFor } from './container-image.ts'
 import { createContainer } from './create.ts'
-import { type ContainerSummary, type ListContainersOptions, listContainers } from './inspect.ts'
+import { type ContainerSummary, type ListContainersOptions, listContainers } from './list.ts'
+import { type PruneContainersOptions, type PrunedContainers, pruneContainers } from './prune.ts'
 import { removeContainer } from './remove.ts'
 import { startContainer } from './start.ts'
 
@@ -77,9 +78,23 @@ export class Containers {
     }
   }
 
-  /** All containers, oldest first. */
+  /** All containers, or those that a filter takes, oldest first. @throws ERR_INVALID_ARGUMENT */
   async list(options?: ListContainersOptions): Promise<ContainerSummary[]> {
     return listContainers(this.#context, options)
+  }
+
+  /**
+   * Removes containers that do not run: those that have ended, and those that were never started. Ephemeral ones are left to
+   * who made them. Where others use the store too, `labels` or `until` spare what they have just made.
+   *
+   * @example
+   * ```ts
+   * const { removed } = await runtime.containers.prune({ labels: { job: true }, until: new Date(Date.now() - 3_600_000) })
+   * ```
+   * @throws ERR_INVALID_ARGUMENT, and the signal's reason
+   */
+  async prune(options?: PruneContainersOptions): Promise<PrunedContainers> {
+    return pruneContainers(this.#context, options)
   }
 
   async #create({ image, pull, ...options }: ContainerSpec, signal: AbortSignal | undefined): Promise<Container> {

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
-import type { Duration } from '../bundle/container-options.ts'
+import type { Duration, Size } from '../bundle/container-options.ts'
 import { generateExecProcess } from '../bundle/process.ts'
 import { PodlibError } from '../errors/errors.ts'
 import type { EventDraft } from '../events/event.ts'
@@ -16,12 +16,14 @@ import { ContainerProcess, type ProcessExit } from './process.ts'
 
 /** What a further process in a container gets. @public */
 export interface SpawnOptions {
-  /** Added to, and winning over, the container's. @defaultValue \{\} */
-  readonly env?: Readonly<Record<string, string>>
+  /** Added to, and winning over, the container's: by name, or as `NAME=value`. @defaultValue \{\} */
+  readonly env?: Readonly<Record<string, string>> | readonly string[]
   /** Absolute working directory. @defaultValue the container's */
   readonly cwd?: string
   /** `name`, `uid`, `name:group` or `uid:gid`. @defaultValue the container's */
   readonly user?: string
+  /** Supplementary groups beside those of the user, names or ids. @defaultValue the container's, or with `user` none */
+  readonly groups?: readonly (string | number)[]
   /** All capabilities of the host. @defaultValue false */
   readonly privileged?: boolean
   /** `'pipe'` gives a stream, `'ignore'` is /dev/null. @defaultValue 'ignore' */
@@ -43,10 +45,10 @@ export interface ExecOptions<Encoding extends OutputEncoding = 'utf8'> extends O
   /** `'buffer'` gives bytes as they came. @defaultValue 'utf8' */
   readonly encoding?: Encoding
   /**
-   * Most that is kept of each stream, in bytes; more is the error ERR_OUTPUT_TOO_LARGE, which has what was kept in its `details`.
+   * Most that is kept of each stream: bytes, or text with a unit; more is the error ERR_OUTPUT_TOO_LARGE, which has what was kept in its `details`.
    * @defaultValue 64 MiB
    */
-  readonly maxOutputBytes?: number
+  readonly maxOutputBytes?: Size
 }
 
 /** @public */
@@ -58,7 +60,7 @@ export interface ExecResult<Encoding extends OutputEncoding = 'utf8'> extends Pr
   readonly stderr: Encoding extends 'buffer' ? Buffer : string
 }
 
-const COMMON_OPTIONS = { env: true, cwd: true, user: true, privileged: true, timeout: true, signal: true } as const
+const COMMON_OPTIONS = { env: true, cwd: true, user: true, groups: true, privileged: true, timeout: true, signal: true } as const
 const SPAWN_OPTIONS: OptionNames<SpawnOptions> = { ...COMMON_OPTIONS, stdin: true, stdout: true, stderr: true }
 const EXEC_OPTIONS: OptionNames<ExecOptions> = { ...COMMON_OPTIONS, input: true, encoding: true, maxOutputBytes: true }
 
@@ -75,6 +77,9 @@ export async function spawnInContainer(
 }
 
 async function startProcess(context: Context, id: string, argv: readonly string[], options: SpawnOptions): Promise<ContainerProcess> {
+  if (options.user !== undefined && typeof options.user !== 'string')
+    throw invalidOption('user', options.user, "give text: 'name' or '1000'")
+  if (options.groups !== undefined && !Array.isArray(options.groups)) throw invalidOption('groups', options.groups, 'give a list')
   if (!Array.isArray(argv) || argv.some((arg) => typeof arg !== 'string'))
     throw invalidOption('argv', argv, "give the program and its arguments as a list of texts: ['ls', '-l']")
   const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout')
@@ -84,7 +89,7 @@ async function startProcess(context: Context, id: string, argv: readonly string[
   const storage = await context.storage()
   const identity = await identify(
     context,
-    { user, groups: options.user === undefined ? stored.config.process.groups : [] },
+    { user, groups: options.groups?.map(String) ?? (options.user === undefined ? stored.config.process.groups : []) },
     storage.rootfs(id).path,
   )
   const process = generateExecProcess({
@@ -93,7 +98,7 @@ async function startProcess(context: Context, id: string, argv: readonly string[
     facts: machine.facts,
     options: {
       args: argv,
-      env: Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`),
+      ...(options.env && { env: options.env }),
       ...(options.cwd !== undefined && { cwd: options.cwd }),
       privileged: options.privileged ?? false,
     },

@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Size } from '../bundle/container-options.ts'
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
+import { parseSize } from '../util/quantity.ts'
 
 /** Bytes of one stream that are kept unless the caller says otherwise. */
 const DEFAULT_MAX_OUTPUT_BYTES = 64 * 1024 * 1024
@@ -20,10 +22,10 @@ export class KeptOutput {
 
   constructor(
     what: 'standard output' | 'standard error',
-    { maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES }: { readonly maxOutputBytes?: number },
+    { maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES }: { readonly maxOutputBytes?: Size },
   ) {
     this.#what = what
-    this.#maxBytes = maxOutputBytes
+    this.#maxBytes = parseSize(maxOutputBytes, 'maxOutputBytes')
   }
 
   /** @throws ERR_OUTPUT_TOO_LARGE when there is more than is kept. */

@@ -1,4 +1,4 @@
-import { readFileSync, statfsSync } from 'node:fs'
+import { existsSync, readFileSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorCode } from '../errors/errors.ts'
 
@@ -41,6 +41,12 @@ export function parseCgroupLayout(mounts: string, isUnified: boolean): CgroupLay
 export function cgroupDirectory(layout: CgroupLayout, path: string, controller: string): string | undefined {
   const mount = layout.version === 2 ? layout.unified : layout.controllers[controller]
   return mount === undefined ? undefined : join(mount, path)
+}
+
+/** Whether a cgroup is there, in any hierarchy. */
+export function hasCgroup(layout: CgroupLayout, path: string): boolean {
+  const mounts = layout.version === 2 ? [layout.unified] : Object.values(layout.controllers)
+  return [...new Set(mounts)].some((mount) => mount !== undefined && existsSync(join(mount, path)))
 }
 
 /** What a container uses. Absent: the host does not count it. */

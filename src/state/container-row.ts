@@ -89,7 +89,12 @@ export interface ContainerFilter {
   /** Of whichever store. */
   readonly imageId?: string
   readonly ephemeral?: boolean
-  readonly labels?: Readonly<Record<string, string>>
+  /** `true` is any value. */
+  readonly labels?: Readonly<Record<string, string | true>>
+  /** Patterns with `*` and `?`, of which one must fit. */
+  readonly names?: readonly string[]
+  /** Milliseconds since the epoch. */
+  readonly createdBefore?: number
 }
 
 export const containerTable = defineTable<ContainerRow>('containers', {

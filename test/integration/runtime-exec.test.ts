@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, describe, expect } from '@jest/globals'
-import type { Container, Runtime } from '../../src/index.ts'
+import type { Container, ExecOptions, Runtime } from '../../src/index.ts'
 import type { Ability } from '../helpers/abilities.ts'
 import { failure } from '../helpers/registry-world.ts'
 import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
@@ -57,6 +57,25 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
     expect((await container.exec(['id', '-g'], { user: '1:2' })).stdout).toBe('2\n')
     const { stdout } = await container.exec(['sh', '-c', 'echo $FROM $MORE $HOME; pwd'], { env: { MORE: 'exec' }, cwd: '/tmp' })
     expect(stdout).toBe('container exec /root\n/tmp\n')
+  })
+
+  it('takes groups beside those of the user, and an environment in both forms', async () => {
+    expect((await container.exec(['id', '-G'], { user: 'nobody', groups: [10, 'nogroup'] })).stdout.trim().split(' ').sort()).toEqual([
+      '10',
+      '65534',
+    ])
+    expect((await container.exec(['id', '-G'], { user: '5:6' })).stdout).toBe('6\n')
+    const { stdout } = await container.exec(['sh', '-c', 'echo $FROM $MORE'], { env: ['MORE=a=b', 'FROM=exec'] })
+    expect(stdout).toBe('exec a=b\n')
+    for (const options of [
+      { env: ['NOTHING'] },
+      { env: { 'A=B': 'c' } },
+      { cwd: 'tmp' },
+      { cwd: '/proc/self/fd/7' },
+      { user: 5 },
+      { groups: 'wheel' },
+    ])
+      expect(await failure(container.exec(['true'], options as ExecOptions))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
   })
 
   it('carries 32 MiB through standard input and output byte for byte', async () => {

@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, describe, expect } from '@jest/globals'
 import { Ajv } from 'ajv'
-import type { Container, ContainerSpec, LogEntry, PodlibEvent, Runtime } from '../../src/index.ts'
+import type { Container, ContainerSpec, ListContainersOptions, LogEntry, PodlibEvent, Runtime } from '../../src/index.ts'
 import { failure } from '../helpers/registry-world.ts'
-import { RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
+import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
 import { testNeeding } from '../helpers/test-needing.ts'
 
 const lab = runtimeLab()
@@ -127,6 +127,48 @@ describe('a runtime and its containers', () => {
       labels: { app: 'web' },
     })
     await removeAll(first, second, third)
+  })
+
+  it('finds containers by patterns of their names and by labels of any value', async () => {
+    const made = await Promise.all(['job-1', 'job-2', 'web'].map((name) => create({ name, labels: { [name]: 'x', all: name } })))
+    const names = async (filter: ListContainersOptions) => (await runtime.containers.list(filter)).map(({ name }) => name).sort()
+    expect(await names({ name: 'job-*' })).toEqual(['job-1', 'job-2'])
+    expect(await names({ name: ['job-?', 'w*'], labels: { all: true } })).toEqual(['job-1', 'job-2', 'web'])
+    expect(await names({ labels: { 'job-2': true }, status: 'configured' })).toEqual(['job-2'])
+    expect(await failure(runtime.containers.list({ status: 'dead' as never }))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    await removeAll(...made)
+  })
+
+  it('prunes what does not run, as far as labels and time say, and nothing else', async () => {
+    const [running, ended, fresh, other, ephemeral] = await Promise.all([
+      start('sleep 1000', { name: 'running', labels: { job: '1' } }),
+      start('exit 0', { name: 'ended', labels: { job: '2' } }),
+      create({ name: 'fresh', labels: { job: '3' } }),
+      create({ name: 'other' }),
+      create({ name: 'ephemeral', labels: { job: '4' }, ephemeral: true }),
+    ])
+    await ended.wait()
+    expect(await runtime.containers.prune({ until: new Date(0) })).toEqual({ removed: [] })
+    const { removed } = await runtime.containers.prune({ labels: { job: true }, until: new Date(Date.now() + 1000) })
+    expect(new Set(removed.map(({ id, name }) => `${name} ${id}`))).toEqual(new Set([`ended ${ended.id}`, `fresh ${fresh.id}`]))
+    const reason = new Error('never mind')
+    await expect(runtime.containers.prune({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
+    expect(await failure(runtime.containers.prune({ until: 'yesterday' as never }))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    expect((await runtime.containers.list()).map(({ name }) => name).sort()).toEqual(['ephemeral', 'other', 'running'])
+    expect((await runtime.containers.prune()).removed).toEqual([{ id: other.id, name: 'other' }])
+    await removeAll(running, ephemeral)
+  })
+
+  it('tells where the log of a container is, and its cgroup while it has one', async () => {
+    const container = await start('echo said; sleep 1000')
+    const { logPath, ...info } = await container.inspect()
+    expect(info).toMatchObject({ status: 'running', cgroupPath: `${store.cgroupParent}/podlib-${container.id}` })
+    await eventually(() => expect(readFileSync(String(logPath), 'utf8')).toContain('said'))
+    await container.stop({ timeoutMs: 0 })
+    expect(await container.inspect()).toMatchObject({ status: 'exited', logPath })
+    const silent = await create({ logDriver: 'none' })
+    expect((await silent.inspect()).logPath).toBeNull()
+    await removeAll(container, silent)
   })
 
   it('refuses wrong options and images that are not there when a container is created', async () => {
