@@ -12,9 +12,9 @@ export interface RuntimeOptions {
   readonly runRoot?: string
   /** `'crun'`, `'runc'` or the absolute path of any OCI runtime. @defaultValue `'crun'`, or `'runc'` where only that is found */
   readonly ociRuntime?: string
-  /** Absolute path of conmon. @defaultValue looked up in the usual places */
+  /** Name or absolute path of conmon. @defaultValue looked up in the usual places */
   readonly conmon?: string
-  /** Absolute path of Buildah, for `images.build`. @defaultValue looked up in `PATH` when something is built */
+  /** Name or absolute path of Buildah, for `images.build`. @defaultValue looked up in `PATH` when something is built */
   readonly buildah?: string
   /** What images may be pulled: the path of a policy.json or its content. @defaultValue the user's or system's containers policy.json; none is an error */
   readonly policy?: string | object
@@ -32,11 +32,11 @@ export interface RuntimeOptions {
   readonly onRegistryWarning?: (warning: RegistryWarning) => void
   /** Network of a container that does not say. @defaultValue `'none'` */
   readonly network?: 'none' | 'host'
-  /** Log driver of a container that does not say. @defaultValue `'k8s-file'` */
+  /** Log driver of a lasting container that does not say. @defaultValue `'k8s-file'` */
   readonly logDriver?: 'k8s-file' | 'none'
-  /** Directories of OCI hooks, in order of increasing precedence. @defaultValue [] */
+  /** Absolute paths of directories of OCI hooks, in order of increasing precedence. @defaultValue [] */
   readonly hooksDirectories?: readonly string[]
-  /** cgroup that containers' cgroups are made in. @defaultValue `/podlib` */
+  /** Absolute path of the cgroup that containers' cgroups are made in. @defaultValue `/podlib` */
   readonly cgroupParent?: string
   /**
    * Roots of stores of podman, buildah or CRI-O (`/var/lib/containers/storage`) whose images are found and run where they are,

@@ -107,10 +107,16 @@ export class Runtime implements AsyncDisposable {
 
   /**
    * Runs a command in a new container of an image, waits for its end and removes the container, whatever happens. An image
-   * that is not in the store is pulled. A code other than 0 is no error. What it said before its time was over, or until it was too
+   * that is not in the store is pulled. A code other than 0 is no error.
+   *
+   * `argv` are the arguments after the image's entrypoint, as in `docker run`: without one, or with `entrypoint: ''`, its first is the
+   * program. Empty it stands for the image's own command.
+   *
+   * What it said before its time was over, or until it was too
    * much, is in `stdout` and `stderr` of the error's `details`: at most `maxOutputBytes` of each, in the `encoding` that was asked for.
    *
-   * @throws ERR_IMAGE_NOT_FOUND, what a pull throws, ERR_OCI_COMMAND_NOT_FOUND, ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE, and the signal's reason
+   * @throws ERR_IMAGE_NOT_FOUND, what a pull throws, ERR_INVALID_ARGUMENT, ERR_OPTION_UNSUPPORTED, ERR_OCI_COMMAND_NOT_FOUND,
+   * ERR_OCI_RUNTIME_PERMISSION, ERR_USER_NOT_FOUND, ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE, and the signal's reason
    */
   run<Encoding extends OutputEncoding = 'utf8'>(
     image: string | { readonly id: string },

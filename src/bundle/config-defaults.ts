@@ -8,7 +8,6 @@ export interface ConfigDefaults {
   readonly capabilities: readonly string[]
   readonly seccomp: string
   readonly network: NetworkOption
-  /** v1 hosts share the cgroup namespace: old runtimes and kernels cannot unshare it there. */
   readonly cgroupNamespace: 'private' | 'host'
   readonly imageVolumes: 'anonymous' | 'tmpfs' | 'ignore'
   readonly pidsLimit: number | null

@@ -140,7 +140,11 @@ export interface SecurityOptions {
   readonly capDrop?: readonly string[]
   /** Programs cannot gain rights by setuid bits or file capabilities. @defaultValue false */
   readonly noNewPrivileges?: boolean
-  /** `'default'`, `'unconfined'`, or the absolute path of a profile in Docker's format. @defaultValue 'default' */
+  /**
+   * `'default'`, `'unconfined'`, or the absolute path of a profile in Docker's format. The default is podlib's own profile, unless the
+   * host has one: `containers/seccomp.json` in the user's configuration, /etc or /usr/share, the first that is there.
+   * @defaultValue 'default'
+   */
   readonly seccomp?: string
   /** Paths to hide beside the default ones. @defaultValue [] */
   readonly maskedPaths?: readonly string[]
@@ -182,7 +186,7 @@ export interface ProcessOptions {
   readonly init?: boolean
   /** Signal that asks it to end: name or number. @defaultValue the image's, or SIGTERM */
   readonly stopSignal?: string | number
-  /** Time between that signal and SIGKILL. @defaultValue '10s' */
+  /** Time between that signal and SIGKILL; 0 kills at once. @defaultValue '10s' */
   readonly stopTimeout?: Duration
 }
 
@@ -199,7 +203,7 @@ export interface IsolationOptions {
   readonly ipc?: NamespaceMode | 'none'
   /** @defaultValue 'private' */
   readonly uts?: NamespaceMode
-  /** @defaultValue 'private' on cgroup v2, 'host' on v1 */
+  /** @defaultValue 'private' */
   readonly cgroup?: NamespaceMode
   /** @defaultValue 'host' */
   readonly userNamespace?: UserNamespaceOption
@@ -234,7 +238,7 @@ export interface CreateContainerOptions extends ProcessOptions, IsolationOptions
   readonly imageVolumes?: 'anonymous' | 'tmpfs' | 'ignore'
   /** Size of /dev/shm; 0 is unlimited. @defaultValue '64m' */
   readonly shmSize?: Size
-  /** cgroup (or systemd slice) that the container's cgroup is made in. @defaultValue that of the runtime */
+  /** Absolute path of the cgroup that the container's is made in, in every hierarchy: `/podlib`. @defaultValue that of the runtime */
   readonly cgroupParent?: string
   /** `'json-file'` and `'journald'` are refused yet. @defaultValue that of the runtime */
   readonly logDriver?: 'k8s-file' | 'json-file' | 'journald' | 'none'

@@ -42,31 +42,46 @@ export class Container {
   /**
    * Starts it. An abort while it is being made undoes what was made.
    *
-   * @throws ERR_CONTAINER_RUNNING, ERR_CONTAINER_STATE, ERR_OCI_COMMAND_NOT_FOUND, ERR_OCI_RUNTIME, ERR_MOUNT_FAILED
+   * @throws ERR_CONTAINER_RUNNING, ERR_CONTAINER_STATE, ERR_CONTAINER_NOT_FOUND, ERR_OCI_COMMAND_NOT_FOUND,
+   * ERR_OCI_RUNTIME_PERMISSION, ERR_OCI_RUNTIME, ERR_USER_NOT_FOUND, ERR_MOUNT_FAILED, ERR_PROGRAM_MISSING, and the signal's reason
    */
   async start(options: AbortOptions = {}): Promise<void> {
     checkOptions('start', options, ABORT_OPTIONS)
     return startContainer(this.#context, this.id, options.signal)
   }
 
-  /** Asks it to end, kills it when it does not in time, and cleans up. Stopping one that has ended does nothing. */
+  /**
+   * Asks it to end, kills it when it does not in time, and cleans up. Stopping one that has ended, or was never started, does nothing.
+   *
+   * @throws ERR_TIMEOUT when it is still there 5 s after SIGKILL because it hangs in the kernel, ERR_CONTAINER_NOT_FOUND,
+   * ERR_INVALID_ARGUMENT, and the signal's reason
+   */
   stop(options?: StopOptions): Promise<void> {
     return stopContainer(this.#context, this.id, options)
   }
 
-  /** Sends a signal to its first process. @defaultValue 'SIGKILL' */
+  /**
+   * Sends a signal to its first process, by name, with or without `SIG`, or by number; and does not wait for what comes of it.
+   *
+   * @throws ERR_CONTAINER_STATE when it does not run, ERR_CONTAINER_NOT_FOUND, ERR_INVALID_ARGUMENT
+   */
   async kill(killSignal: string | number = 'SIGKILL', options: AbortOptions = {}): Promise<void> {
     checkOptions('kill', options, ABORT_OPTIONS)
     return killContainer(this.#context, this.id, killSignal, options.signal)
   }
 
-  /** Freezes all of its processes. */
+  /**
+   * Freezes all of its processes.
+   *
+   * @throws ERR_CONTAINER_STATE when it does not run, ERR_CGROUP where containers have no cgroups, as without root,
+   * ERR_CONTAINER_NOT_FOUND
+   */
   async pause(options: AbortOptions = {}): Promise<void> {
     checkOptions('pause', options, ABORT_OPTIONS)
     return pauseContainer(this.#context, this.id, options.signal)
   }
 
-  /** Lets them go on. */
+  /** Lets them go on. @throws ERR_CONTAINER_STATE when it is not paused, ERR_CGROUP, ERR_CONTAINER_NOT_FOUND */
   async resume(options: AbortOptions = {}): Promise<void> {
     checkOptions('resume', options, ABORT_OPTIONS)
     return resumeContainer(this.#context, this.id, options.signal)
@@ -90,34 +105,52 @@ export class Container {
    * What it said before its time was over, or until it was too much, is in `stdout` and `stderr` of the error's `details`: at most
    * `maxOutputBytes` of each, in the `encoding` that was asked for.
    *
-   * @throws ERR_CONTAINER_STATE when it does not run, ERR_OCI_COMMAND_NOT_FOUND, ERR_OCI_RUNTIME_PERMISSION, ERR_USER_NOT_FOUND,
-   * ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE, ERR_INVALID_ARGUMENT, and the signal's reason
+   * @throws ERR_CONTAINER_STATE when it does not run, ERR_CONTAINER_NOT_FOUND, ERR_OCI_COMMAND_NOT_FOUND,
+   * ERR_OCI_RUNTIME_PERMISSION, ERR_USER_NOT_FOUND, ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE, ERR_INVALID_ARGUMENT, and the signal's reason
    */
   exec<Encoding extends OutputEncoding = 'utf8'>(argv: readonly string[], options?: ExecOptions<Encoding>): Promise<ExecResult<Encoding>> {
     return execInContainer(this.#context, this.id, argv, options)
   }
 
-  /** Starts one more process in it and gives its streams. */
+  /**
+   * Starts one more process in it and gives its streams.
+   *
+   * @throws ERR_CONTAINER_STATE when it does not run, ERR_CONTAINER_NOT_FOUND, ERR_OCI_COMMAND_NOT_FOUND,
+   * ERR_OCI_RUNTIME_PERMISSION, ERR_USER_NOT_FOUND, ERR_INVALID_ARGUMENT; some only by the process's `exited`
+   */
   spawn(argv: readonly string[], options?: SpawnOptions): Promise<ContainerProcess> {
     return spawnInContainer(this.#context, this.id, argv, options)
   }
 
-  /** What it wrote, line by line; with `follow` until it ends. @throws ERR_CONTAINER_NO_LOGS when it keeps none */
+  /**
+   * What it wrote, line by line; with `follow` until it ends.
+   *
+   * @throws ERR_CONTAINER_NO_LOGS when it keeps none, ERR_CONTAINER_NOT_FOUND, ERR_INVALID_ARGUMENT, and the signal's reason
+   */
   logs(options?: LogOptions): AsyncIterable<LogEntry> {
     return readLogs(this.#context, this.id, options)
   }
 
-  /** What it uses, now and then every interval, until it ends. */
+  /**
+   * What it uses, now and then every interval, until it ends.
+   *
+   * @throws ERR_CONTAINER_STATE when it does not run, ERR_CGROUP where containers have no cgroups, as without root,
+   * ERR_CONTAINER_NOT_FOUND, ERR_INVALID_ARGUMENT, and the signal's reason
+   */
   stats(options?: StatsOptions): AsyncIterable<ContainerStats> {
     return streamStats(this.#context, this.id, options)
   }
 
-  /** A snapshot of everything known about it. */
+  /** A snapshot of everything known about it. @throws ERR_CONTAINER_NOT_FOUND when it was removed */
   inspect(): Promise<ContainerInfo> {
     return inspectContainer(this.#context, this.id)
   }
 
-  /** Removes it with all that it wrote. @throws ERR_CONTAINER_STATE when it runs, unless `force` is given */
+  /**
+   * Removes it with all that it wrote.
+   *
+   * @throws ERR_CONTAINER_STATE when it runs, unless `force` is given; ERR_CONTAINER_NOT_FOUND when it is gone
+   */
   async remove(options: RemoveOptions = {}): Promise<void> {
     checkOptions('remove', options, REMOVE_OPTIONS)
     return removeContainer(this.#context, this.id, options)

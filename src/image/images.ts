@@ -245,12 +245,14 @@ export class Images {
    * ```
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS, ERR_POLICY_*, ERR_PROGRAM_MISSING; ERR_TRUST_DENIED with `throwIfDenied`
    */
-  async verify(nameOrId: string, { platform, ...options }: VerifyImageOptions & FindImageOptions = {}): Promise<ImageVerification> {
+  async verify(nameOrId: string, options: VerifyImageOptions & FindImageOptions = {}): Promise<ImageVerification> {
+    const { platform, ...rest } = options
     const { row, name, named } = findImage(this.#context, nameOrId, platformOption({ platform }, this.#context.platform))
     const { verifyStored } = await import('./verify-stored.ts')
-    return verifyStored(this.#context, { id: row.id, name: named ? name : row.id }, options)
+    return verifyStored(this.#context, { id: row.id, name: named ? name : row.id }, rest)
   }
 
+  /** Everything that is known of an image. @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS */
   async inspect(nameOrId: string): Promise<ImageInfo> {
     return inspectImage(this.#context, (await this.get(nameOrId)).id)
   }
