@@ -2,7 +2,7 @@ import type { Context } from '../lifecycle/context.ts'
 import type { ContainerFilter } from '../state/container-row.ts'
 import { listContainers as listRows } from '../state/container-table.ts'
 import type { ContainerStatus } from '../state/transition.ts'
-import { checkChoice, checkOptions, type OptionNames } from '../util/options.ts'
+import { checkChoice, checkOptions, invalidOption, type OptionNames } from '../util/options.ts'
 
 /** A line of a listing. @public */
 export interface ContainerSummary {
@@ -53,9 +53,11 @@ export function listContainers(context: Context, options: ListContainersOptions 
   const { status, name, labels, imageId } = options
   const statuses = status === undefined ? undefined : [status].flat()
   for (const one of statuses ?? []) checkChoice('status', one, Object.keys(STATUSES))
+  const names = name === undefined ? undefined : [name].flat()
+  if (names?.some((pattern) => typeof pattern !== 'string')) throw invalidOption('name', name, 'give a pattern, or a list of them')
   const filter: ContainerFilter = {
     ...(statuses && { status: statuses }),
-    ...(name !== undefined && { names: [name].flat() }),
+    ...(names && { names }),
     ...(labels && { labels }),
     ...(imageId !== undefined && { imageId }),
   }

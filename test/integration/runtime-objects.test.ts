@@ -135,7 +135,8 @@ describe('a runtime and its containers', () => {
     expect(await names({ name: 'job-*' })).toEqual(['job-1', 'job-2'])
     expect(await names({ name: ['job-?', 'w*'], labels: { all: true } })).toEqual(['job-1', 'job-2', 'web'])
     expect(await names({ labels: { 'job-2': true }, status: 'configured' })).toEqual(['job-2'])
-    expect(await failure(runtime.containers.list({ status: 'dead' as never }))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    for (const wrong of [{ status: 'dead' }, { name: 5 }])
+      expect(await failure(runtime.containers.list(wrong as never))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
     await removeAll(...made)
   })
 
