@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { arch } from 'node:os'
+import { basename } from 'node:path'
 import { CONFIG_DEFAULTS, type ConfigDefaults } from './bundle/config-defaults.ts'
 import { describeMachine } from './compose-machine.ts'
 import { loadRegistries, loadTrust, openCredentials, openRegistry } from './compose-registry.ts'
@@ -151,7 +152,8 @@ function ociRuntimes({ host, options, paths }: Found & { readonly host: () => Pr
     const cgroupManager = opened.facts.makesCgroups ? 'cgroupfs' : 'none'
     const own = { stateDirectory: paths.ociRoot, cacheDirectory: paths.cache, env: programEnv(options.env) }
     const input = { host: opened, path, cgroupManager, ...own } as const
-    return path.endsWith('crun') ? createCrun(input) : createRunc(input)
+    // `crun`, `crun-1.20`, `crun-vm`; any other is spoken to as runc is.
+    return basename(path).startsWith('crun') ? createCrun(input) : createRunc(input)
   }
   return async (nameOrPath) => {
     const path = nameOrPath === undefined ? await defaultRuntime() : findProgram(nameOrPath, { path: options.env.PATH })
