@@ -1,5 +1,5 @@
 import { closeSync, constants, createReadStream, openSync, writeSync } from 'node:fs'
-import { zstdCompressSync } from 'node:zlib'
+import { constants as zlibConstants, zstdCompressSync } from 'node:zlib'
 import { PodlibError } from '../errors/errors.ts'
 import { type Digest, parseDigest } from '../spec/digest.ts'
 import { decompressedChunks } from './compression.ts'
@@ -26,6 +26,8 @@ const PAYLOAD = 2
 const END = 0
 /** Size of what is compressed into one frame. Larger frames gain little and cost memory. */
 const FRAME_BYTES = 256 * 1024
+/** Headers of tars become no smaller by a higher level. */
+const COMPRESSION = { params: { [zlibConstants.ZSTD_c_compressionLevel]: 1 } }
 const MAX_RECORD_BYTES = 64 * 1024 * 1024
 
 /** Content that is in a file of the unpacked layer. */
@@ -70,7 +72,7 @@ export class ReassemblyWriter {
 
   /** Notes that content of the tree comes next and returns the record's number. */
   payload({ path, size, sparse }: PayloadReference): number {
-    const record = Buffer.alloc(15 + path.length + 16 * (sparse?.length ?? 0))
+    const record = Buffer.allocUnsafe(15 + path.length + 16 * (sparse?.length ?? 0))
     record.writeUInt8(PAYLOAD)
     record.writeUInt16LE(path.length, 1)
     path.copy(record, 3)
@@ -118,7 +120,7 @@ export class ReassemblyWriter {
   }
 
   #flush(): void {
-    const compressed = zstdCompressSync(this.#frame.subarray(0, this.#filled))
+    const compressed = zstdCompressSync(this.#frame.subarray(0, this.#filled), COMPRESSION)
     for (let start = 0; start < compressed.length; ) start += writeSync(this.#fd, compressed, start)
     this.size += compressed.length
     this.#filled = 0
