@@ -76,12 +76,12 @@ export class ReassemblyWriter {
     record.writeUInt8(PAYLOAD)
     record.writeUInt16LE(path.length, 1)
     path.copy(record, 3)
-    record.writeBigUInt64LE(BigInt(size), 3 + path.length)
+    writeUInt64(record, size, 3 + path.length)
     record.writeUInt32LE(sparse?.length ?? 0, 11 + path.length)
     let at = 15 + path.length
     for (const { offset, length } of sparse ?? []) {
-      record.writeBigUInt64LE(BigInt(offset), at)
-      record.writeBigUInt64LE(BigInt(length), at + 8)
+      writeUInt64(record, offset, at)
+      writeUInt64(record, length, at + 8)
       at += 16
     }
     this.#append(record)
@@ -91,7 +91,7 @@ export class ReassemblyWriter {
   finish(size: number, diffId: Digest): void {
     const record = Buffer.alloc(10 + diffId.length)
     record.writeUInt8(END)
-    record.writeBigUInt64LE(BigInt(size), 1)
+    writeUInt64(record, size, 1)
     record.writeUInt8(diffId.length, 9)
     record.write(diffId, 10)
     this.#append(record)
@@ -126,6 +126,12 @@ export class ReassemblyWriter {
     this.#filled = 0
     this.#growing = undefined
   }
+}
+
+/** A size or offset, which is never beyond exact integers. */
+function writeUInt64(record: Buffer, value: number, at: number): void {
+  record.writeUInt32LE(value % 2 ** 32, at)
+  record.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4)
 }
 
 /** Reads a side file record by record. @throws ERR_STORE_CORRUPT when it is damaged */
