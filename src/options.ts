@@ -1,7 +1,8 @@
 import { homedir, userInfo } from 'node:os'
 import { isAbsolute, join, resolve } from 'node:path'
-import { PodlibError } from './errors/errors.ts'
+import { checkCgroupParent } from './bundle/check.ts'
 import type { RegistryWarning } from './registry/types.ts'
+import { checkChoice, checkOptions, invalidOption, type OptionNames } from './util/options.ts'
 
 /** How a {@link Runtime} is opened. Everything is optional. @public */
 export interface RuntimeOptions {
@@ -71,43 +72,40 @@ export interface ResolvedOptions {
   readonly user: { readonly name: string; readonly uid: number; readonly gid: number }
 }
 
-const KNOWN: ReadonlySet<string> = new Set<keyof RuntimeOptions>([
-  'root',
-  'runRoot',
-  'ociRuntime',
-  'conmon',
-  'buildah',
-  'policy',
-  'registriesConf',
-  'searchRegistries',
-  'insecureRegistries',
-  'authFile',
-  'credentials',
-  'onRegistryWarning',
-  'network',
-  'logDriver',
-  'hooksDirectories',
-  'cgroupParent',
-  'additionalImageStores',
-  'env',
-])
+const RUNTIME_OPTIONS: OptionNames<RuntimeOptions> = {
+  root: true,
+  runRoot: true,
+  ociRuntime: true,
+  conmon: true,
+  buildah: true,
+  policy: true,
+  registriesConf: true,
+  searchRegistries: true,
+  insecureRegistries: true,
+  authFile: true,
+  credentials: true,
+  onRegistryWarning: true,
+  network: true,
+  logDriver: true,
+  hooksDirectories: true,
+  cgroupParent: true,
+  additionalImageStores: true,
+  env: true,
+}
 
 /** Checks options and fills the gaps. The only reader of the process's environment. @throws ERR_INVALID_ARGUMENT */
 export function resolveOptions(options: RuntimeOptions): ResolvedOptions {
-  const unknown = Object.keys(options).filter((key) => !KNOWN.has(key))
-  if (unknown.length > 0) throw invalid(`unknown option ${unknown.map((key) => `'${key}'`).join(', ')}`)
+  checkOptions('Runtime.open', options, RUNTIME_OPTIONS)
+  checkValues(options)
   const env = definedOnly(options.env ?? process.env)
   const uid = process.geteuid?.() ?? 0
   const home = env.HOME || homedir()
-  const ociRuntime = options.ociRuntime
-  if (ociRuntime?.includes('/') && !isAbsolute(ociRuntime))
-    throw invalid(`ociRuntime must be a name or an absolute path, not '${ociRuntime}'`)
   return {
     root: resolve(options.root ?? (uid === 0 ? '/var/lib/podlib' : join(env.XDG_DATA_HOME || join(home, '.local/share'), 'podlib'))),
     runRoot: resolve(
       options.runRoot ?? (uid === 0 ? '/run/podlib' : env.XDG_RUNTIME_DIR ? join(env.XDG_RUNTIME_DIR, 'podlib') : `/tmp/podlib-run-${uid}`),
     ),
-    ociRuntime,
+    ociRuntime: options.ociRuntime,
     conmon: options.conmon,
     buildah: options.buildah,
     policy: options.policy,
@@ -121,17 +119,44 @@ export function resolveOptions(options: RuntimeOptions): ResolvedOptions {
     logDriver: options.logDriver ?? 'k8s-file',
     hooksDirectories: options.hooksDirectories ?? [],
     cgroupParent: options.cgroupParent ?? '/podlib',
-    additionalImageStores: additionalStores(options.additionalImageStores ?? []),
+    additionalImageStores: [...new Set((options.additionalImageStores ?? []).map((root) => resolve(root)))],
     env,
     home,
     user: { name: userName(uid), uid, gid: process.getegid?.() ?? 0 },
   }
 }
 
-function additionalStores(roots: readonly string[]): string[] {
-  const relative = roots.find((root) => !isAbsolute(root))
-  if (relative !== undefined) throw invalid(`additionalImageStores must be absolute paths, not '${relative}'`)
-  return [...new Set(roots.map((root) => resolve(root)))]
+const TEXTS = ['root', 'runRoot', 'registriesConf', 'authFile'] as const
+const PROGRAMS = ['ociRuntime', 'conmon', 'buildah'] as const
+const NAME_LISTS = ['searchRegistries', 'insecureRegistries'] as const
+const PATH_LISTS = ['hooksDirectories', 'additionalImageStores'] as const
+
+function checkValues(options: RuntimeOptions): void {
+  const check = (names: readonly (keyof RuntimeOptions)[], isGood: (value: unknown) => boolean, advice: string) => {
+    for (const name of names) if (options[name] !== undefined && !isGood(options[name])) throw invalidOption(name, options[name], advice)
+  }
+  check(TEXTS, isText, 'give a path')
+  check(PROGRAMS, (value) => isText(value) && (!value.includes('/') || isAbsolute(value)), 'give a name or an absolute path')
+  check(NAME_LISTS, (value) => Array.isArray(value) && value.every(isText), 'give a list of registries')
+  check(
+    PATH_LISTS,
+    (value) => Array.isArray(value) && value.every((path) => isText(path) && isAbsolute(path)),
+    'give a list of absolute paths',
+  )
+  check(['onRegistryWarning'], (value) => typeof value === 'function', 'give a function')
+  check(['credentials', 'env'], (value) => typeof value === 'object' && value !== null, 'give an object')
+  check(
+    ['policy'],
+    (value) => isText(value) || (typeof value === 'object' && value !== null),
+    'give a path, or the content of a policy.json',
+  )
+  checkChoice('network', options.network, ['none', 'host'])
+  checkChoice('logDriver', options.logDriver, ['k8s-file', 'none'])
+  if (options.cgroupParent !== undefined) checkCgroupParent(options.cgroupParent)
+}
+
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== ''
 }
 
 /** A user without an entry in the user database is known by number, as subuid(5) allows. */
@@ -145,8 +170,4 @@ function userName(uid: number): string {
 
 function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
   return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined))
-}
-
-function invalid(message: string): PodlibError {
-  return new PodlibError('ERR_INVALID_ARGUMENT', message)
 }

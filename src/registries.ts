@@ -8,6 +8,7 @@ import type { CredentialPlace, KeepOptions } from './registry/keep-credential.ts
 import type { StoredCredential } from './registry/list-credentials.ts'
 import type { Credential } from './registry/types.ts'
 import { isShortName, parseReference, type Reference } from './spec/reference.ts'
+import { checkOptions, type OptionNames } from './util/options.ts'
 
 /** @public */
 export interface CredentialFileOptions {
@@ -16,6 +17,8 @@ export interface CredentialFileOptions {
   readonly signal?: AbortSignal
 }
 
+const FILE_OPTIONS: OptionNames<CredentialFileOptions> = { authFile: true, signal: true }
+
 /** A user name with a password, or an identity token, and where it is kept. @public */
 export type LoginOptions = Credential &
   CredentialFileOptions &
@@ -23,6 +26,8 @@ export type LoginOptions = Credential &
     /** Whether the registry is asked first if the credential is good. @defaultValue true */
     readonly verify?: boolean
   }
+
+const LOGIN_OPTIONS = { ...FILE_OPTIONS, username: true, password: true, identityToken: true, persistent: true, verify: true } as const
 
 /** @public */
 export type LoginResult = CredentialPlace & {
@@ -54,6 +59,7 @@ export class Registries {
    * @throws ERR_REGISTRY_UNAUTHORIZED when it is refused (then nothing is kept), ERR_CREDENTIALS, ERR_REGISTRY_*
    */
   async login(registry: string, options: LoginOptions): Promise<LoginResult> {
+    checkOptions('registries.login', options, LOGIN_OPTIONS)
     const { authFile, persistent = false, verify = true, signal } = options
     const credential = credentialOf(options)
     const scope = checkScope(registry)
@@ -69,7 +75,9 @@ export class Registries {
    * Forgets the credential for a registry or namespace, and says which others apply from now on: what Docker has stored, what
    * was passed to {@link Runtime.open}, or that of the whole registry. Other processes may use theirs for some minutes more.
    */
-  async logout(registry: string, { authFile, signal }: CredentialFileOptions = {}): Promise<LoggedOut> {
+  async logout(registry: string, options: CredentialFileOptions = {}): Promise<LoggedOut> {
+    checkOptions('registries.logout', options, FILE_OPTIONS)
+    const { authFile, signal } = options
     const store = await this.#context.credentials(authFile)
     const result = await store.logout(registry, signal)
     await this.#forget()
@@ -77,7 +85,9 @@ export class Registries {
   }
 
   /** Forgets all credentials in the places that login writes. */
-  async logoutAll({ authFile, signal }: CredentialFileOptions = {}): Promise<LoggedOutOfAll> {
+  async logoutAll(options: CredentialFileOptions = {}): Promise<LoggedOutOfAll> {
+    checkOptions('registries.logoutAll', options, FILE_OPTIONS)
+    const { authFile, signal } = options
     const store = await this.#context.credentials(authFile)
     const result = await store.logoutAll(signal)
     await this.#forget()
@@ -85,12 +95,16 @@ export class Registries {
   }
 
   /** For which registries there are credentials, and where; in the order of search, so the first of several counts. */
-  async list({ authFile, signal }: CredentialFileOptions = {}): Promise<StoredCredential[]> {
+  async list(options: CredentialFileOptions = {}): Promise<StoredCredential[]> {
+    checkOptions('registries.list', options, FILE_OPTIONS)
+    const { authFile, signal } = options
     return (await this.#context.credentials(authFile)).list(signal)
   }
 
   /** Which credential a pull of an image would use, if it is asked for one, and where it was looked for. */
-  async explain(name: string, { authFile, signal }: CredentialFileOptions = {}): Promise<CredentialExplanation> {
+  async explain(name: string, options: CredentialFileOptions = {}): Promise<CredentialExplanation> {
+    checkOptions('registries.explain', options, FILE_OPTIONS)
+    const { authFile, signal } = options
     const [reference] = await this.#candidates(name)
     return (await this.#context.credentials(authFile)).explainCredential(reference as Reference, signal)
   }
@@ -101,7 +115,9 @@ export class Registries {
    *
    * @throws ERR_MANIFEST_NOT_FOUND, ERR_SHORT_NAME, ERR_REGISTRY_*
    */
-  async *tags(name: string, { signal }: { readonly signal?: AbortSignal } = {}): AsyncGenerator<string, undefined> {
+  async *tags(name: string, options: { readonly signal?: AbortSignal } = {}): AsyncGenerator<string, undefined> {
+    checkOptions('registries.tags', options, { signal: true })
+    const { signal } = options
     const candidates = await this.#candidates(name)
     const client = await this.#context.registry()
     for (const [index, reference] of candidates.entries()) {

@@ -1,16 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { availableParallelism, release, totalmem } from 'node:os'
 import { type Composition, compose } from './compose.ts'
-import { Containers, storedImage } from './container/containers.ts'
+import { Containers } from './container/containers.ts'
 import type { OutputEncoding } from './container/exec.ts'
 import { recoverContainers } from './container/recover.ts'
-import { type RunOptions, type RunResult, runOnce } from './container/run.ts'
+import { runOnce } from './container/run.ts'
+import type { RunOptions, RunResult } from './container/run-options.ts'
 import { isPodlibError, PodlibError } from './errors/errors.ts'
 import type { PodlibEvent } from './events/event.ts'
 import type { EventQuery } from './events/event-log.ts'
 import { ImageTrust } from './image/image-trust.ts'
 import { Images } from './image/images.ts'
-import type { PullPolicy } from './image/pull.ts'
 import type { Context } from './lifecycle/context.ts'
 import { recoverStore } from './lifecycle/recover.ts'
 import { type ResolvedOptions, type RuntimeOptions, resolveOptions } from './options.ts'
@@ -26,7 +26,8 @@ export interface RuntimeInfo {
   readonly runRoot: string
   /** Name and first line of `--version`. */
   readonly ociRuntime: { readonly name: string; readonly path: string; readonly version: string }
-  readonly monitor: { readonly name: string; readonly version: string }
+  /** Null where conmon is not installed: `run` works without, lasting containers do not. */
+  readonly monitor: { readonly name: string; readonly version: string } | null
   readonly storageDriver: string
   readonly host: {
     readonly platform: string
@@ -106,17 +107,17 @@ export class Runtime implements AsyncDisposable {
 
   /**
    * Runs a command in a new container of an image, waits for its end and removes the container, whatever happens. An image
-   * that is not in the store is pulled. A code other than 0 is no error.
+   * that is not in the store is pulled. A code other than 0 is no error. What it said before its time was over, or until it was too
+   * much, is in `stdout` and `stderr` of the error's `details`: at most `maxOutputBytes` of each, in the `encoding` that was asked for.
    *
    * @throws ERR_IMAGE_NOT_FOUND, what a pull throws, ERR_OCI_COMMAND_NOT_FOUND, ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE, and the signal's reason
    */
-  async run<Encoding extends OutputEncoding = 'utf8'>(
+  run<Encoding extends OutputEncoding = 'utf8'>(
     image: string | { readonly id: string },
     argv: readonly string[],
     options?: RunOptions<Encoding>,
   ): Promise<RunResult<Encoding>> {
-    const { pull = 'missing', ...rest } = options ?? {}
-    return runOnce<Encoding>(this.#context, await this.#imageFor(image, pull, rest.signal), argv, rest)
+    return runOnce<Encoding>(this.#context, image, argv, options)
   }
 
   /**
@@ -127,12 +128,12 @@ export class Runtime implements AsyncDisposable {
     return this.#context.events.events(query)
   }
 
-  /** What this runtime works with. Looks for the programs that containers need. @throws ERR_PROGRAM_MISSING */
+  /** What this runtime works with. Looks for the programs that containers need. @throws ERR_PROGRAM_MISSING without an OCI runtime */
   async info(): Promise<RuntimeInfo> {
     const { db, platform } = this.#context
     const [runtime, monitor, storage, host, { facts }] = await Promise.all([
       this.#context.ociRuntime(),
-      this.#context.monitor(),
+      this.#context.monitor().catch(nullIfMissing),
       this.#context.storage(),
       this.#context.host(),
       this.#context.machine(),
@@ -143,7 +144,7 @@ export class Runtime implements AsyncDisposable {
       root: this.#options.root,
       runRoot: this.#options.runRoot,
       ociRuntime: { name: runtime.name, path: runtime.command.path, version: await runtime.version() },
-      monitor: { name: monitor.name, version: await monitor.version() },
+      monitor: monitor && { name: monitor.name, version: await monitor.version() },
       storageDriver: storage.name,
       host: {
         platform: [platform.os, platform.architecture, ...(platform.variant ? [platform.variant] : [])].join('/'),
@@ -169,21 +170,11 @@ export class Runtime implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
+}
 
-  async #imageFor(image: string | { readonly id: string }, policy: PullPolicy, signal: AbortSignal | undefined) {
-    if (typeof image === 'string' && policy !== 'never' && policy !== 'missing') return this.#pulled(image, policy, signal)
-    try {
-      return storedImage(this.#context, image)
-    } catch (error) {
-      if (typeof image !== 'string' || policy === 'never' || !isPodlibError(error, 'ERR_IMAGE_NOT_FOUND')) throw error
-      return this.#pulled(image, 'always', signal)
-    }
-  }
-
-  async #pulled(image: string, policy: PullPolicy, signal: AbortSignal | undefined) {
-    const { id } = await this.images.pull(image, { policy, ...(signal && { signal }) })
-    return storedImage(this.#context, { id })
-  }
+function nullIfMissing(error: unknown): null {
+  if (isPodlibError(error, 'ERR_PROGRAM_MISSING')) return null
+  throw error
 }
 
 function packageVersion(): string {

@@ -57,3 +57,10 @@ export function checkName(name: string, what: string): string {
     what,
   })
 }
+
+/** A cgroup is told to the OCI runtime by its path from the root of the hierarchies: from elsewhere each takes it as it likes. */
+export function checkCgroupParent(parent: string): string {
+  checkText(parent, 'cgroupParent')
+  if (parent.startsWith('/') && !parent.split('/').includes('..')) return parent
+  throw refused('options', `invalid cgroupParent ${shown(parent)}: give an absolute path such as '/podlib'`)
+}

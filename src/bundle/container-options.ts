@@ -238,7 +238,7 @@ export interface CreateContainerOptions extends ProcessOptions, IsolationOptions
   readonly cgroupParent?: string
   /** `'json-file'` and `'journald'` are refused yet. @defaultValue that of the runtime */
   readonly logDriver?: 'k8s-file' | 'json-file' | 'journald' | 'none'
-  /** Size at which the log is rotated. @defaultValue unlimited */
+  /** Size at which the log begins anew: what was written before is gone then. @defaultValue unlimited */
   readonly logMaxSize?: Size
   /** Remove the container when it ends. @defaultValue false */
   readonly ephemeral?: boolean

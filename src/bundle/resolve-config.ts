@@ -2,7 +2,7 @@ import type { ImageConfig, ImageRunConfig } from '../spec/image.ts'
 import { validateContainerOptions } from '../spec/validate-container.ts'
 import { parseSize } from '../util/quantity.ts'
 import { checkAddDrop, normalizeCapabilities } from './capabilities.ts'
-import { checkContainerPath, checkName, checkText, refused, shown } from './check.ts'
+import { checkCgroupParent, checkContainerPath, checkName, checkText, refused, shown } from './check.ts'
 import { CONFIG_DEFAULTS, type ConfigDefaults } from './config-defaults.ts'
 import type { ContainerConfig, NamesConfig, SecurityConfig } from './container-config.ts'
 import type { CreateContainerOptions } from './container-options.ts'
@@ -101,10 +101,4 @@ function checkAnnotations(annotations: Readonly<Record<string, string>>): Record
     if (key === '') throw refused('options', 'an annotation has an empty name')
   }
   return { ...annotations }
-}
-
-function checkCgroupParent(parent: string): string {
-  checkText(parent, 'cgroupParent')
-  if (parent === '' || parent.split('/').includes('..')) throw refused('options', `invalid cgroupParent ${shown(parent)}`)
-  return parent
 }

@@ -1,11 +1,13 @@
 import type { Context } from '../lifecycle/context.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { type ExecOptions, type ExecResult, execInContainer, type OutputEncoding, type SpawnOptions, spawnInContainer } from './exec.ts'
+import { ignoreRemoved } from './ignore-removed.ts'
 import { type ContainerInfo, inspectContainer } from './inspect.ts'
 import { killContainer } from './kill.ts'
 import { type LogEntry, type LogOptions, readLogs } from './logs.ts'
 import { pauseContainer, resumeContainer } from './pause.ts'
 import type { ContainerProcess } from './process.ts'
-import { type RemoveOptions, removeContainer } from './remove.ts'
+import { REMOVE_OPTIONS, type RemoveOptions, removeContainer } from './remove.ts'
 import { startContainer } from './start.ts'
 import { type ContainerStats, type StatsOptions, streamStats } from './stats.ts'
 import { type StopOptions, stopContainer } from './stop.ts'
@@ -13,8 +15,11 @@ import { type ExitStatus, waitForExit } from './wait.ts'
 
 /** Options of a verb that can only be given up. @public */
 export interface AbortOptions {
+  /** Gives up waiting, with the signal's reason. */
   readonly signal?: AbortSignal
 }
+
+export const ABORT_OPTIONS: OptionNames<AbortOptions> = { signal: true }
 
 /**
  * A container of the store. A thin handle: id and name never change, everything else is read when it is asked.
@@ -39,8 +44,9 @@ export class Container {
    *
    * @throws ERR_CONTAINER_RUNNING, ERR_CONTAINER_STATE, ERR_OCI_COMMAND_NOT_FOUND, ERR_OCI_RUNTIME, ERR_MOUNT_FAILED
    */
-  start({ signal }: AbortOptions = {}): Promise<void> {
-    return startContainer(this.#context, this.id, signal)
+  async start(options: AbortOptions = {}): Promise<void> {
+    checkOptions('start', options, ABORT_OPTIONS)
+    return startContainer(this.#context, this.id, options.signal)
   }
 
   /** Asks it to end, kills it when it does not in time, and cleans up. Stopping one that has ended does nothing. */
@@ -49,30 +55,43 @@ export class Container {
   }
 
   /** Sends a signal to its first process. @defaultValue 'SIGKILL' */
-  kill(killSignal: string | number = 'SIGKILL', { signal }: AbortOptions = {}): Promise<void> {
-    return killContainer(this.#context, this.id, killSignal, signal)
+  async kill(killSignal: string | number = 'SIGKILL', options: AbortOptions = {}): Promise<void> {
+    checkOptions('kill', options, ABORT_OPTIONS)
+    return killContainer(this.#context, this.id, killSignal, options.signal)
   }
 
   /** Freezes all of its processes. */
-  pause({ signal }: AbortOptions = {}): Promise<void> {
-    return pauseContainer(this.#context, this.id, signal)
+  async pause(options: AbortOptions = {}): Promise<void> {
+    checkOptions('pause', options, ABORT_OPTIONS)
+    return pauseContainer(this.#context, this.id, options.signal)
   }
 
   /** Lets them go on. */
-  resume({ signal }: AbortOptions = {}): Promise<void> {
-    return resumeContainer(this.#context, this.id, signal)
+  async resume(options: AbortOptions = {}): Promise<void> {
+    checkOptions('resume', options, ABORT_OPTIONS)
+    return resumeContainer(this.#context, this.id, options.signal)
   }
 
-  /** Waits for its end and tells how it was; at once when it does not run. */
-  wait({ signal }: AbortOptions = {}): Promise<ExitStatus> {
-    return waitForExit(this.#context, this.id, signal)
+  /**
+   * Waits for its end and tells how it was; at once when it does not run. As with podman, one that was never started does not wait
+   * either, and its code is 0: start it first, or look at `inspect().status`.
+   *
+   * @throws ERR_CONTAINER_NOT_FOUND when nothing is known of it any more, ERR_RUNTIME_CLOSED, and the signal's reason
+   */
+  async wait(options: AbortOptions = {}): Promise<ExitStatus> {
+    checkOptions('wait', options, ABORT_OPTIONS)
+    return waitForExit(this.#context, this.id, options.signal)
   }
 
   /**
    * Runs one more process in it to its end and collects what it says. A code other than 0 is no error. What it leaves behind in
    * the background is not waited for (with runc it is: runc waits until nobody holds the streams).
    *
-   * @throws ERR_CONTAINER_STATE when it does not run, ERR_OCI_COMMAND_NOT_FOUND, ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE
+   * What it said before its time was over, or until it was too much, is in `stdout` and `stderr` of the error's `details`: at most
+   * `maxOutputBytes` of each, in the `encoding` that was asked for.
+   *
+   * @throws ERR_CONTAINER_STATE when it does not run, ERR_OCI_COMMAND_NOT_FOUND, ERR_OCI_RUNTIME_PERMISSION, ERR_USER_NOT_FOUND,
+   * ERR_EXEC_TIMEOUT, ERR_OUTPUT_TOO_LARGE, ERR_INVALID_ARGUMENT, and the signal's reason
    */
   exec<Encoding extends OutputEncoding = 'utf8'>(argv: readonly string[], options?: ExecOptions<Encoding>): Promise<ExecResult<Encoding>> {
     return execInContainer(this.#context, this.id, argv, options)
@@ -99,7 +118,8 @@ export class Container {
   }
 
   /** Removes it with all that it wrote. @throws ERR_CONTAINER_STATE when it runs, unless `force` is given */
-  remove(options?: RemoveOptions): Promise<void> {
+  async remove(options: RemoveOptions = {}): Promise<void> {
+    checkOptions('remove', options, REMOVE_OPTIONS)
     return removeContainer(this.#context, this.id, options)
   }
 }
@@ -108,10 +128,6 @@ export class Container {
 export class EphemeralContainer extends Container implements AsyncDisposable {
   /** Kills and removes it; one that is gone already is fine. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.remove({ force: true }).catch(ignoreMissing)
+    await this.remove({ force: true }).catch(ignoreRemoved)
   }
-}
-
-function ignoreMissing(error: unknown): void {
-  if ((error as { code?: unknown }).code !== 'ERR_CONTAINER_NOT_FOUND') throw error
 }

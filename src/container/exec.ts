@@ -1,15 +1,18 @@
 import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
+import type { Duration } from '../bundle/container-options.ts'
 import { generateExecProcess } from '../bundle/process.ts'
 import { PodlibError } from '../errors/errors.ts'
 import type { EventDraft } from '../events/event.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
-import { parseDuration } from '../util/quantity.ts'
+import { checkChoice, checkOptions, invalidOption, type OptionNames } from '../util/options.ts'
+import { parseDuration, parseSize } from '../util/quantity.ts'
+import { limitedMemoryCgroup } from './cgroup-path.ts'
 import { identify } from './identify.ts'
-import { collectOutput, DEFAULT_MAX_OUTPUT_BYTES, drained } from './output.ts'
-import { ContainerProcess } from './process.ts'
+import { collectOutput, drained, encodeOutput, KeptOutput, withOutput } from './output.ts'
+import { ContainerProcess, type ProcessExit } from './process.ts'
 
 /** What a further process in a container gets. @public */
 export interface SpawnOptions {
@@ -27,8 +30,8 @@ export interface SpawnOptions {
   readonly stdout?: 'pipe' | 'ignore'
   /** @defaultValue 'pipe' */
   readonly stderr?: 'pipe' | 'ignore'
-  /** Kills the process and all that it started after this time. @defaultValue never */
-  readonly timeout?: number | string
+  /** Kills the process and all that it started after this time: milliseconds, or text with a unit. @defaultValue never */
+  readonly timeout?: Duration
   /** Kills the process and all that it started. */
   readonly signal?: AbortSignal
 }
@@ -39,7 +42,10 @@ export interface ExecOptions<Encoding extends OutputEncoding = 'utf8'> extends O
   readonly input?: string | Uint8Array
   /** `'buffer'` gives bytes as they came. @defaultValue 'utf8' */
   readonly encoding?: Encoding
-  /** Most that is kept of each stream; more is an error. @defaultValue 64 MiB */
+  /**
+   * Most that is kept of each stream, in bytes; more is the error ERR_OUTPUT_TOO_LARGE, which has what was kept in its `details`.
+   * @defaultValue 64 MiB
+   */
   readonly maxOutputBytes?: number
 }
 
@@ -47,13 +53,14 @@ export interface ExecOptions<Encoding extends OutputEncoding = 'utf8'> extends O
 export type OutputEncoding = 'utf8' | 'buffer'
 
 /** What a process said and how it ended. A code other than 0 is no error. @public */
-export interface ExecResult<Encoding extends OutputEncoding = 'utf8'> {
-  readonly exitCode: number
-  /** Name of the signal that ended it, `SIGKILL`. */
-  readonly signal: string | null
+export interface ExecResult<Encoding extends OutputEncoding = 'utf8'> extends ProcessExit {
   readonly stdout: Encoding extends 'buffer' ? Buffer : string
   readonly stderr: Encoding extends 'buffer' ? Buffer : string
 }
+
+const COMMON_OPTIONS = { env: true, cwd: true, user: true, privileged: true, timeout: true, signal: true } as const
+const SPAWN_OPTIONS: OptionNames<SpawnOptions> = { ...COMMON_OPTIONS, stdin: true, stdout: true, stderr: true }
+const EXEC_OPTIONS: OptionNames<ExecOptions> = { ...COMMON_OPTIONS, input: true, encoding: true, maxOutputBytes: true }
 
 /** Starts a process in a running container; its streams lead straight to this program. */
 export async function spawnInContainer(
@@ -62,6 +69,15 @@ export async function spawnInContainer(
   argv: readonly string[],
   options: SpawnOptions = {},
 ): Promise<ContainerProcess> {
+  checkOptions('spawn', options, SPAWN_OPTIONS)
+  for (const stream of ['stdin', 'stdout', 'stderr'] as const) checkChoice(stream, options[stream], ['pipe', 'ignore'])
+  return startProcess(context, id, argv, options)
+}
+
+async function startProcess(context: Context, id: string, argv: readonly string[], options: SpawnOptions): Promise<ContainerProcess> {
+  if (!Array.isArray(argv) || argv.some((arg) => typeof arg !== 'string'))
+    throw invalidOption('argv', argv, "give the program and its arguments as a list of texts: ['ls', '-l']")
+  const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout')
   const { row, stored } = runningContainer(context, id)
   const [runtime, machine] = await Promise.all([context.ociRuntime(stored.ociRuntime), context.machine()])
   const user = options.user ?? stored.config.process.user
@@ -89,10 +105,11 @@ export async function spawnInContainer(
     id,
     process,
     ioDirectory: context.paths.io,
+    memoryCgroup: await limitedMemoryCgroup(context, id, stored.config),
     stdin: options.stdin ?? 'ignore',
     stdout: options.stdout ?? 'pipe',
     stderr: options.stderr ?? 'pipe',
-    timeoutMs: options.timeout === undefined ? undefined : parseDuration(options.timeout, 'timeout'),
+    timeoutMs,
     ...(stored.config.namespaces.idMappings !== null && row.pid !== null && { awaitProgram: row.pid }),
     signal: AbortSignal.any([...(options.signal ? [options.signal] : []), killer.signal, context.closing]),
   })
@@ -108,8 +125,22 @@ export async function execInContainer<Encoding extends OutputEncoding>(
   argv: readonly string[],
   options: ExecOptions<Encoding> = {},
 ): Promise<ExecResult<Encoding>> {
-  const process = await spawnInContainer(context, id, argv, { ...options, stdin: options.input === undefined ? 'ignore' : 'pipe' })
+  checkOptions('exec', options, EXEC_OPTIONS)
+  checkOutputOptions(options)
+  const process = await startProcess(context, id, argv, { ...options, stdin: options.input === undefined ? 'ignore' : 'pipe' })
   return collectProcess(process, options)
+}
+
+/** What `exec` and `run` have in common. @throws ERR_INVALID_ARGUMENT */
+export function checkOutputOptions({
+  input,
+  encoding,
+  maxOutputBytes,
+}: Pick<ExecOptions<OutputEncoding>, 'input' | 'encoding' | 'maxOutputBytes'>): void {
+  checkChoice('encoding', encoding, ['utf8', 'buffer'])
+  if (maxOutputBytes !== undefined) parseSize(maxOutputBytes, 'maxOutputBytes')
+  if (input !== undefined && typeof input !== 'string' && !ArrayBuffer.isView(input))
+    throw invalidOption('input', typeof input, 'give text or bytes')
 }
 
 /** Feeds a process its input, reads its output, and waits for its end. */
@@ -117,27 +148,19 @@ export async function collectProcess<Encoding extends OutputEncoding>(
   process: ContainerProcess,
   options: Pick<ExecOptions<Encoding>, 'input' | 'encoding' | 'maxOutputBytes'>,
 ): Promise<ExecResult<Encoding>> {
-  const { input, encoding, maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES } = options
-  const [stdout, stderr] = [
-    collectOutput(process.stdout, maxOutputBytes, 'standard output'),
-    collectOutput(process.stderr, maxOutputBytes, 'standard error'),
-  ]
+  const [stdout, stderr] = [new KeptOutput('standard output', options), new KeptOutput('standard error', options)]
+  const outputs = [collectOutput(process.stdout, stdout), collectOutput(process.stderr, stderr)]
   // A program may end without reading its input: that is its business.
   process.stdin?.on('error', () => {})
-  process.stdin?.end(input)
+  process.stdin?.end(options.input)
   try {
-    const exit = await Promise.race([process.exited, failureOf(stdout.done), failureOf(stderr.done)])
-    await drained([stdout, stderr])
-    const text = (bytes: Buffer) => (encoding === 'buffer' ? bytes : bytes.toString('utf8'))
-    return {
-      exitCode: exit.exitCode,
-      signal: exit.signal,
-      stdout: text(stdout.bytes()),
-      stderr: text(stderr.bytes()),
-    } as ExecResult<Encoding>
+    const exit = await Promise.race([process.exited, ...outputs.map(({ done }) => failureOf(done))])
+    await drained(outputs)
+    return { ...exit, ...encodeOutput(stdout, stderr, options) }
   } catch (error) {
     await process.kill()
-    throw error
+    await drained(outputs).catch(() => {})
+    throw withOutput(error, () => encodeOutput(stdout, stderr, options))
   } finally {
     process.stdout?.destroy()
     process.stderr?.destroy()

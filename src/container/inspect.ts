@@ -6,6 +6,7 @@ import { withContainer } from '../lifecycle/with-container.ts'
 import type { ContainerFilter, ContainerRow } from '../state/container-row.ts'
 import { getContainer, getContainerConfig, listContainers as listRows } from '../state/container-table.ts'
 import type { ContainerStatus } from '../state/transition.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 
 /** A line of a listing. @public */
 export interface ContainerSummary {
@@ -35,6 +36,8 @@ export interface ListContainersOptions {
   /** Only containers of the image with this id. */
   readonly imageId?: string
 }
+
+const LIST_OPTIONS: OptionNames<ListContainersOptions> = { status: true, labels: true, imageId: true }
 
 /** What is known about a container whatever its status. @public */
 export interface ContainerInfoBase {
@@ -82,7 +85,9 @@ export type ContainerInfo =
     })
 
 /** All containers, oldest first: one query, nothing is asked of the host. */
-export function listContainers(context: Context, { status, labels, imageId }: ListContainersOptions = {}): ContainerSummary[] {
+export function listContainers(context: Context, options: ListContainersOptions = {}): ContainerSummary[] {
+  checkOptions('containers.list', options, LIST_OPTIONS)
+  const { status, labels, imageId } = options
   const filter: ContainerFilter = { ...(status && { status }), ...(labels && { labels }), ...(imageId !== undefined && { imageId }) }
   return listRows(context.db, filter).map((row) => new Summary(row))
 }

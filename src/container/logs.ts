@@ -2,7 +2,8 @@ import { PodlibError } from '../errors/errors.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { expectsProcess } from '../lifecycle/reconcile.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
-import { DEFAULT_MAX_OUTPUT_BYTES, tooLarge } from './output.ts'
+import { checkOptions, invalidOption, type OptionNames } from '../util/options.ts'
+import type { KeptOutput } from './output.ts'
 
 /** One line of output, without its line end. @public */
 export interface LogEntry {
@@ -28,8 +29,11 @@ export interface LogOptions {
   readonly signal?: AbortSignal
 }
 
+const LOG_OPTIONS: OptionNames<LogOptions> = { follow: true, tail: true, since: true, until: true, signal: true }
+
 /** Reads the log of a container, also of one that has ended. @throws ERR_CONTAINER_NO_LOGS */
 export async function* readLogs(context: Context, id: string, options: LogOptions = {}): AsyncGenerator<LogEntry> {
+  checkLogOptions(options)
   const row = getContainer(context.db, id)
   if (row === undefined) throw new PodlibError('ERR_CONTAINER_NOT_FOUND', `container ${id.slice(0, 12)} was removed`, { details: { id } })
   const { config } = getContainerConfig(context.db, id) as StoredContainer
@@ -49,21 +53,18 @@ export async function* readLogs(context: Context, id: string, options: LogOption
   }
 }
 
+function checkLogOptions(options: LogOptions): void {
+  checkOptions('logs', options, LOG_OPTIONS)
+  const { tail, since, until } = options
+  if (tail !== undefined && !(Number.isSafeInteger(tail) && tail >= 0)) throw invalidOption('tail', tail, 'give a number of lines')
+  for (const [what, time] of Object.entries({ since, until }))
+    if (time !== undefined && Number.isNaN(time?.getTime?.() ?? Number.NaN)) throw invalidOption(what, time, 'give a Date')
+}
+
 /** Everything that a container wrote, by stream and byte for byte. @throws ERR_OUTPUT_TOO_LARGE */
-export async function readAllLogs(
-  context: Context,
-  id: string,
-  maxBytes = DEFAULT_MAX_OUTPUT_BYTES,
-): Promise<{ stdout: Buffer; stderr: Buffer }> {
-  const output = { stdout: { parts: [] as Buffer[], size: 0 }, stderr: { parts: [] as Buffer[], size: 0 } }
+export async function readAllLogs(context: Context, id: string, kept: Readonly<Record<LogEntry['stream'], KeptOutput>>): Promise<void> {
   const log = context.logDriver(logDriverOf(context, id)).read({ path: context.paths.log(id), bytes: true })
-  for await (const { stream, text, partial } of log) {
-    const line = Buffer.from(partial ? text : `${text}\n`, 'latin1')
-    output[stream].size += line.length
-    if (output[stream].size > maxBytes) throw tooLarge(stream === 'stdout' ? 'standard output' : 'standard error', maxBytes)
-    output[stream].parts.push(line)
-  }
-  return { stdout: Buffer.concat(output.stdout.parts), stderr: Buffer.concat(output.stderr.parts) }
+  for await (const { stream, text, partial } of log) kept[stream].add(Buffer.from(partial ? text : `${text}\n`, 'latin1'))
 }
 
 function logDriverOf(context: Context, id: string) {

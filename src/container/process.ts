@@ -1,7 +1,7 @@
 import type { Readable, Writable } from 'node:stream'
 import { PodlibError } from '../errors/errors.ts'
 import type { AttachedProcess } from '../host/attached-process.ts'
-import type { AttachedExit } from '../host/attached-runtime.ts'
+import type { AttachedEnd } from '../host/attached-runtime.ts'
 
 /** How a process ended. @public */
 export interface ProcessExit {
@@ -9,6 +9,11 @@ export interface ProcessExit {
   readonly exitCode: number
   /** Name of the signal that ended it, `SIGKILL`. */
   readonly signal: string | null
+  /**
+   * SIGKILL ended it, and the kernel has meanwhile killed in its container for want of memory. Only in a container with a limit,
+   * `memory`, is that looked for: false says nothing of another.
+   */
+  readonly oomKilled: boolean
 }
 
 /**
@@ -27,15 +32,15 @@ export class ContainerProcess {
   readonly #killer: AbortController
 
   /** @internal */
-  constructor(attached: AttachedProcess<AttachedExit>, killer: AbortController) {
+  constructor(attached: AttachedProcess<AttachedEnd>, killer: AbortController) {
     this.stdin = attached.stdin
     this.stdout = attached.stdout
     this.stderr = attached.stderr
     this.#killer = killer
-    this.exited = attached.exited.then(({ exitCode, exitSignal, timedOut }) => {
+    this.exited = attached.exited.then(({ exitCode, exitSignal, timedOut, oomKilled }) => {
       if (timedOut)
         throw new PodlibError('ERR_EXEC_TIMEOUT', 'the process did not end within its time limit and was killed with all that it started')
-      return { exitCode, signal: exitSignal }
+      return { exitCode, signal: exitSignal, oomKilled }
     })
     this.exited.catch(() => {})
   }

@@ -26,6 +26,7 @@ export function refuseUnsupported({ lifecycle, mounts, log, namespaces }: Contai
   }
 }
 
-function unsupported(option: string, why: string): PodlibError {
+/** An option that stands for something that cannot be had there; `why` says what to do. */
+export function unsupported(option: string, why: string): PodlibError {
   return new PodlibError('ERR_OPTION_UNSUPPORTED', `option ${option}: ${why}`, { details: { option } })
 }

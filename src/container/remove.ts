@@ -2,6 +2,7 @@ import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { expectsProcess } from '../lifecycle/reconcile.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
+import type { OptionNames } from '../util/options.ts'
 import { removeEnded, undoInit } from './cleanup.ts'
 import { stopContainer } from './stop.ts'
 
@@ -12,6 +13,8 @@ export interface RemoveOptions {
   /** An abort leaves the container as far removed as it is; removing it again goes on from there. */
   readonly signal?: AbortSignal
 }
+
+export const REMOVE_OPTIONS: OptionNames<RemoveOptions> = { force: true, signal: true }
 
 interface Removal extends RemoveOptions {
   /** Never fails; what the container has on disk stays until then. */

@@ -1,17 +1,22 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Duration } from '../bundle/container-options.ts'
 import { PodlibError } from '../errors/errors.ts'
 import { readCgroupStats } from '../host/cgroup.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { getContainer, getContainerConfig } from '../state/container-table.ts'
+import { delay } from '../util/delay.ts'
+import { checkOptions, invalidOption, type OptionNames } from '../util/options.ts'
+import { parseDuration } from '../util/quantity.ts'
 import { cgroupPath } from './cgroup-path.ts'
 
 /** @public */
 export interface StatsOptions {
-  /** Time between two readings, in milliseconds. @defaultValue 1000 */
-  readonly intervalMs?: number
+  /** Time between two readings: milliseconds, or text with a unit; at least 1 ms. @defaultValue 1000 */
+  readonly intervalMs?: Duration
   /** Ends the iteration with the signal's reason. */
   readonly signal?: AbortSignal
 }
+
+const STATS_OPTIONS: OptionNames<StatsOptions> = { intervalMs: true, signal: true }
 
 /** What a container uses at one moment. @public */
 export interface ContainerStats {
@@ -36,11 +41,11 @@ export interface ContainerStats {
  *
  * @throws ERR_CONTAINER_STATE when it does not run, ERR_CGROUP when it has no cgroup of its own
  */
-export async function* streamStats(
-  context: Context,
-  id: string,
-  { intervalMs = 1000, signal }: StatsOptions = {},
-): AsyncGenerator<ContainerStats> {
+export async function* streamStats(context: Context, id: string, options: StatsOptions = {}): AsyncGenerator<ContainerStats> {
+  checkOptions('stats', options, STATS_OPTIONS)
+  const { intervalMs = 1000, signal } = options
+  const pause = checkInterval(intervalMs)
+  signal?.throwIfAborted()
   const { facts, cgroups } = await context.machine()
   const row = runningRow(context, id)
   if (facts.cgroupControllers.length === 0) {
@@ -72,10 +77,17 @@ export async function* streamStats(
       blockWriteBytes: used.writtenBytes ?? 0,
     }
     before = { time, cpu }
-    await sleep(intervalMs, undefined, { ...(signal && { signal }) }).catch(() => signal?.throwIfAborted())
+    await delay(pause, signal)
     const status = getContainer(context.db, id)?.status
     if (status !== 'running' && status !== 'paused') return
   }
+}
+
+/** Readings without a pause between them would keep a processor busy. */
+function checkInterval(interval: Duration): number {
+  const ms = parseDuration(interval, 'intervalMs')
+  if (ms >= 1) return ms
+  throw invalidOption('intervalMs', interval, 'give at least 1 ms')
 }
 
 function runningRow(context: Context, id: string) {

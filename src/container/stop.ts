@@ -1,18 +1,25 @@
+import type { Duration } from '../bundle/container-options.ts'
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import { killTree, listProcesses } from '../host/proc.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { crashPoint } from '../util/crash-point.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
+import { parseDuration } from '../util/quantity.ts'
+import { timeLimit } from '../util/timer.ts'
 import { cleanupContainer } from './cleanup.ts'
+import { ignoreRemoved } from './ignore-removed.ts'
 
 /** @public */
 export interface StopOptions {
-  /** Time between the stop signal and SIGKILL, in milliseconds; 0 kills at once. @defaultValue the container's stop timeout, 10 s */
-  readonly timeoutMs?: number
+  /** Time between the stop signal and SIGKILL: milliseconds, or text with a unit; 0 kills at once. @defaultValue the container's `stopTimeout` */
+  readonly timeoutMs?: Duration
   /** Gives up waiting; the container has its stop signal and is ended by whoever stops it next. */
   readonly signal?: AbortSignal
 }
+
+const STOP_OPTIONS: OptionNames<StopOptions> = { timeoutMs: true, signal: true }
 
 /** SIGKILL cannot be refused; what still lives after this long hangs in the kernel. */
 const KILL_TIMEOUT_MS = 5_000
@@ -23,8 +30,10 @@ const SIGKILL = 9
  * container's lock is free while its process takes its time.
  */
 export async function stopContainer(context: Context, id: string, options: StopOptions = {}): Promise<void> {
+  checkOptions('stop', options, STOP_OPTIONS)
+  const timeoutMs = options.timeoutMs === undefined ? undefined : parseDuration(options.timeoutMs, 'timeoutMs')
   await context.exits.start()
-  const asked = await withContainer(context, id, (session) => askToStop(context, session, options.timeoutMs), { signal: options.signal })
+  const asked = await withContainer(context, id, (session) => askToStop(context, session, timeoutMs), { signal: options.signal })
   if (asked === undefined) return
   if (!(await endsWithin(context, asked.row, asked.timeoutMs, options.signal))) {
     await killNow(context, id, options.signal)
@@ -87,19 +96,17 @@ async function killNow(context: Context, id: string, signal: AbortSignal | undef
 }
 
 async function endsWithin(context: Context, row: ContainerRow, ms: number, signal: AbortSignal | undefined): Promise<boolean> {
-  const limit = AbortSignal.timeout(ms)
+  const limit = timeLimit(ms)
   try {
-    await context.exits.ended(row, signal ? AbortSignal.any([signal, limit]) : limit)
+    await context.exits.ended(row, signal ? AbortSignal.any([signal, limit.signal]) : limit.signal)
     return true
   } catch (error) {
     if (signal?.aborted) throw signal.reason
-    if (limit.aborted) return false
+    if (limit.signal.aborted) return false
     throw error
+  } finally {
+    limit.stop()
   }
-}
-
-function ignoreRemoved(error: unknown): void {
-  if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
 }
 
 function unkillable(row: ContainerRow): PodlibError {

@@ -2,6 +2,7 @@ import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { expectsProcess } from '../lifecycle/reconcile.ts'
 import { withContainer } from '../lifecycle/with-container.ts'
+import type { ContainerRow } from '../state/container-row.ts'
 import { getContainer } from '../state/container-table.ts'
 import { getExitRecord } from '../state/exit-record-table.ts'
 
@@ -11,7 +12,10 @@ import { getExitRecord } from '../state/exit-record-table.ts'
  * @public
  */
 export interface ExitStatus {
-  /** The program's own code; 128 + n when signal n ended it; -1 when nobody knows because its monitor was killed. */
+  /**
+   * The program's own code; 128 + n when signal n ended it; -1 when nobody knows, because its monitor was killed or the host was
+   * restarted. 0 also for a container that was never started: nothing of it has failed, and `inspect` says `configured`.
+   */
   readonly exitCode: number
   /** Name of the signal that ended it, `SIGKILL`. */
   readonly signal: string | null
@@ -43,10 +47,7 @@ function recordedExit(context: Context, id: string): ExitStatus {
   return { exitCode: record.exitCode, signal: record.exitSignal, oomKilled: record.oomKilled }
 }
 
-function exitStatusOf(row: {
-  readonly exitCode: number | null
-  readonly exitSignal: string | null
-  readonly oomKilled: boolean
-}): ExitStatus {
-  return { exitCode: row.exitCode ?? 0, signal: row.exitSignal, oomKilled: row.oomKilled }
+/** Like podman, 0 for one that was never started; -1 for one that a restart of the host has ended. */
+function exitStatusOf({ exitCode, exitSignal, oomKilled, startedAt }: ContainerRow): ExitStatus {
+  return { exitCode: exitCode ?? (startedAt === null ? 0 : -1), signal: exitSignal, oomKilled }
 }

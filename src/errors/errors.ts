@@ -1,6 +1,11 @@
 import { ERROR_KINDS, type PodlibErrorCode, type PodlibErrorKind } from './codes.ts'
 
-/** Facts that go with an error: ids, paths, status, argv, HTTP status. Never a secret. @public */
+/**
+ * Facts that go with an error: ids, paths, status, argv, HTTP status. Never a secret of podlib's or of its caller's. What a program
+ * said is the caller's own: `stdout` and `stderr` of ERR_EXEC_TIMEOUT and ERR_OUTPUT_TOO_LARGE.
+ *
+ * @public
+ */
 export type ErrorDetails = Readonly<Record<string, unknown>>
 
 /** The program behind an error: what was run and what it said last. @public */

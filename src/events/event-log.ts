@@ -1,6 +1,8 @@
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Database } from '../state/database.ts'
 import { EVENTS_KEPT, type EventRow, eventRange, insertEvent, lastEventBefore, listEvents } from '../state/event-table.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
+import { startTimer, type Timer } from '../util/timer.ts'
 import type { EventAction, EventDraft, EventType, PodlibEvent } from './event.ts'
 
 /** Rows that are read at a time: a reader who is slow or stops early costs little. */
@@ -46,6 +48,9 @@ export interface EventLog {
   events(query?: EventQuery): AsyncIterableIterator<PodlibEvent>
 }
 
+const QUERY: OptionNames<EventQuery> = { since: true, until: true, filter: true, follow: true, signal: true }
+const FILTER: OptionNames<EventFilter> = { types: true, actions: true, subjects: true, labels: true }
+
 /** @param keep - How many events are kept. */
 export function createEventLog({ db, keep = EVENTS_KEPT }: { readonly db: Database; readonly keep?: number }): EventLog {
   const record = ({ type, action, id, name, attributes }: EventDraft) =>
@@ -58,6 +63,8 @@ export function createEventLog({ db, keep = EVENTS_KEPT }: { readonly db: Databa
 }
 
 function readEvents(db: Database, query: EventQuery): AsyncIterableIterator<PodlibEvent> {
+  checkOptions('events', query, QUERY)
+  if (query.filter !== undefined) checkOptions('events: filter', query.filter, FILTER)
   // Fixed now, not at the first `next`: what happens in between is not to be missed.
   const range = db.read(() => ({ ...eventRange(db), after: firstCursor(db, query) }))
   const left = new AbortController()
@@ -161,15 +168,13 @@ class Waiter {
   #resolve: (() => void) | undefined
   readonly #signals: readonly AbortSignal[]
   readonly #onAbort = () => this.wake()
-  readonly #timer: NodeJS.Timeout | undefined
+  readonly #timer: Timer | undefined
 
   constructor({ signal, left, until }: { signal: AbortSignal | undefined; left: AbortSignal; until: Date | undefined }) {
     this.#signals = signal ? [signal, left] : [left]
     for (const one of this.#signals) one.addEventListener('abort', this.#onAbort)
-    // setTimeout takes 2^31 ms at most; a reader who waits longer than that looks again once
-    const ms = until === undefined ? undefined : Math.min(Math.max(0, until.getTime() - Date.now()) + 1, 2 ** 31 - 1)
-    this.#timer = ms === undefined ? undefined : setTimeout(this.#onAbort, ms)
-    this.#timer?.unref()
+    if (until === undefined) return
+    this.#timer = startTimer(Math.max(0, until.getTime() - Date.now()) + 1, this.#onAbort, { ref: false })
   }
 
   wake(): void {
@@ -183,7 +188,7 @@ class Waiter {
   }
 
   close(): void {
-    clearTimeout(this.#timer)
+    this.#timer?.stop()
     for (const one of this.#signals) one.removeEventListener('abort', this.#onAbort)
   }
 }

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, readSync } from 'node:fs'
 import { runtimeFailure } from '../errors/runtime-failure.ts'
+import { startTimer, type Timer } from '../util/timer.ts'
 import type { Child } from './child.ts'
 import { openChildStdio } from './child-stdio.ts'
 import { type ExitStatus, exitStatus, shellExitCode } from './exit-status.ts'
@@ -34,6 +35,11 @@ export interface AttachedExit extends ExitStatus {
   readonly timedOut: boolean
 }
 
+/** The same, with what the kernel did to it. */
+export interface AttachedEnd extends AttachedExit {
+  readonly oomKilled: boolean
+}
+
 const MAX_LOG = 16_384
 
 /**
@@ -66,10 +72,10 @@ export async function runAttachedRuntime(call: AttachedCall, { signal, report }:
 }
 
 async function settle({ timeoutMs, kill }: AttachedCall, child: Child, signal: AbortSignal): Promise<{ code: number; timedOut: boolean }> {
-  let timer: NodeJS.Timeout | undefined
+  let timer: Timer | undefined
   let abort: (() => void) | undefined
   const early = new Promise<'timeout' | 'abort'>((resolve) => {
-    if (timeoutMs !== undefined) timer = setTimeout(resolve, timeoutMs, 'timeout')
+    if (timeoutMs !== undefined) timer = startTimer(timeoutMs, () => resolve('timeout'))
     abort = () => resolve('abort')
     signal.addEventListener('abort', abort, { once: true })
     if (signal.aborted) abort()
@@ -81,7 +87,7 @@ async function settle({ timeoutMs, kill }: AttachedCall, child: Child, signal: A
     if (first === 'abort') throw signal.reason
     return { code: shellExitCode(status), timedOut: first === 'timeout' }
   } finally {
-    clearTimeout(timer)
+    timer?.stop()
     if (abort) signal.removeEventListener('abort', abort)
   }
 }

@@ -26,7 +26,7 @@ const NEVER: OomWatch = { adapt: (config) => config, happened: async () => false
  */
 export function watchOom(directory: string | undefined): OomWatch {
   if (directory === undefined) return NEVER
-  return existsSync('/sys/fs/cgroup/cgroup.controllers') ? watchParent(directory) : watchEvents(directory)
+  return isUnified() ? watchParent(directory) : watchEvents(directory)
 }
 
 /** More memory than there is: an event at this threshold never comes. */
@@ -112,13 +112,31 @@ export function inChildCgroup(config: string): string {
   return path === undefined ? config : JSON.stringify({ ...spec, linux: { ...spec.linux, cgroupsPath: `${path}/container` } })
 }
 
+/** How often the kernel has killed in a cgroup for lack of memory; 0 also for one that is not there. */
 function oomKills(directory: string): number {
   try {
-    return Number(/^oom_kill (\d+)$/m.exec(readFileSync(join(directory, 'memory.events'), 'latin1'))?.[1] ?? 0)
+    const text = readFileSync(join(directory, isUnified() ? 'memory.events' : 'memory.oom_control'), 'latin1')
+    return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0)
   } catch {
-    // The runtime failed before it made the cgroup.
+    // The runtime failed before it made the cgroup, or has removed it.
     return 0
   }
+}
+
+/**
+ * Counts the out-of-memory kills in the cgroup of a container from now on, as long as that is there: for processes that come and
+ * go in it, which need no watch. The kernel counts before it kills.
+ *
+ * @param directory as that of {@link watchOom}.
+ */
+export function countOomKills(directory: string | undefined): () => number {
+  if (directory === undefined) return () => 0
+  const before = oomKills(directory)
+  return () => Math.max(0, oomKills(directory) - before)
+}
+
+function isUnified(): boolean {
+  return existsSync('/sys/fs/cgroup/cgroup.controllers')
 }
 
 /** What the runtime did not remove because it did not come so far, or did not make. */

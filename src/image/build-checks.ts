@@ -3,7 +3,9 @@ import { join, resolve } from 'node:path'
 import { errorCode, PodlibError } from '../errors/errors.ts'
 import { parsePlatform } from '../spec/platform.ts'
 import { formatReference, parseReference } from '../spec/reference.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import type { BuildOptions } from './build-options.ts'
+import { PULL_POLICIES } from './pull-policy.ts'
 
 /** What a name in an option may be. */
 const KINDS = {
@@ -17,40 +19,39 @@ const KINDS = {
 } as const
 
 const CHOICES = {
-  pull: ['always', 'missing', 'newer', 'never'],
+  pull: PULL_POLICIES,
   format: ['oci', 'docker'],
   network: ['none', 'host'],
   isolation: ['oci', 'chroot'],
   squash: [true, false, 'all'],
 } as const
 
-const KNOWN: ReadonlySet<string> = new Set<keyof BuildOptions>([
-  'context',
-  'containerfile',
-  'name',
-  'target',
-  'args',
-  'env',
-  'labels',
-  'annotations',
-  'platform',
-  'pull',
-  'noCache',
-  'squash',
-  'format',
-  'createdAt',
-  'secrets',
-  'contexts',
-  'ignoreFile',
-  'network',
-  'isolation',
-  'signal',
-])
+const BUILD_OPTIONS: OptionNames<BuildOptions> = {
+  context: true,
+  containerfile: true,
+  name: true,
+  target: true,
+  args: true,
+  env: true,
+  labels: true,
+  annotations: true,
+  platform: true,
+  pull: true,
+  noCache: true,
+  squash: true,
+  format: true,
+  createdAt: true,
+  secrets: true,
+  contexts: true,
+  ignoreFile: true,
+  network: true,
+  isolation: true,
+  signal: true,
+}
 
 /** Checks what can be checked without looking at the disk. @throws ERR_INVALID_ARGUMENT, ERR_INVALID_REFERENCE */
 export function checkBuildOptions(options: BuildOptions): void {
-  const unknown = Object.keys(options).filter((key) => !KNOWN.has(key))
-  if (unknown.length > 0) throw invalid(`unknown option ${unknown.map((key) => `'${key}'`).join(', ')}`)
+  checkOptions('images.build', options, BUILD_OPTIONS)
   for (const [option, names] of Object.entries(CHOICES)) {
     const value = options[option as keyof typeof CHOICES]
     if (value !== undefined && !(names as readonly unknown[]).includes(value))

@@ -1,6 +1,6 @@
 import type { Platform } from '../spec/platform.ts'
 import type { PullProgress } from './progress.ts'
-import type { PullPolicy } from './pull.ts'
+import type { PullPolicy } from './pull-policy.ts'
 
 /** Of what an image is built, and how. @public */
 export interface BuildOptions {

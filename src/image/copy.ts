@@ -7,6 +7,7 @@ import { openFileDestination } from '../transport/file-destination.ts'
 import type { ImageDestination } from '../transport/image-destination.ts'
 import type { ManifestSource } from '../transport/image-source.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { copyBlobs } from './copy-blobs.ts'
 import { isForeignLayer } from './copy-convert.ts'
 import { convertTree } from './copy-convert-tree.ts'
@@ -23,6 +24,8 @@ import { mountableFrom, registryDestination } from './push-destination.ts'
 import { missingPlace, pushSignatures, type SignaturePlaces, signaturePlaces } from './push-signatures.ts'
 import { verifyImage } from './verify.ts'
 
+const COPY_OPTIONS: OptionNames<CopyImageOptions> = { all: true, platform: true, signatures: true, credential: true, signal: true }
+
 /** Copies an image from one place to another. */
 export function copyImage(
   context: Context,
@@ -31,6 +34,7 @@ export function copyImage(
   options: CopyImageOptions = {},
 ): Operation<CopiedImage, CopyProgress> {
   return startOperation<CopiedImage, CopyProgress>(async (report) => {
+    checkOptions('images.copy', options, COPY_OPTIONS)
     const { all = false, signatures = 'keep', credential } = options
     if (signatures !== 'keep' && signatures !== 'remove') throw badOption('signatures are to keep or to remove')
     const place = parseDestination(to)

@@ -1,4 +1,5 @@
 import type { Context } from '../lifecycle/context.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { findImage } from './resolve-name.ts'
 import { imageStack } from './stack.ts'
 
@@ -17,13 +18,17 @@ export interface ImageChange {
   readonly kind: 'added' | 'changed' | 'deleted'
 }
 
+const DIFF_OPTIONS: OptionNames<ImageDiffOptions> = { from: true, signal: true }
+
 /**
  * What an image's uppermost layer changes, or in what it differs from another image; sorted by path. Below a directory that
  * is deleted nothing is listed. Nothing is mounted, and layers that both have are not looked into.
  *
  * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS
  */
-export async function diffImage(context: Context, id: string, { from, signal }: ImageDiffOptions = {}): Promise<readonly ImageChange[]> {
+export async function diffImage(context: Context, id: string, options: ImageDiffOptions = {}): Promise<readonly ImageChange[]> {
+  checkOptions('images.diff', options, DIFF_OPTIONS)
+  const { from, signal } = options
   signal?.throwIfAborted()
   const to = imageStack(context, id)
   const other = typeof from === 'string' ? findImage(context, from, context.platform).row : from

@@ -4,6 +4,7 @@ import type { Context } from '../lifecycle/context.ts'
 import type { Digest } from '../spec/digest.ts'
 import { listImageLayers } from '../state/image-table.ts'
 import { listLayers } from '../state/layer-table.ts'
+import { checkOptions } from '../util/options.ts'
 import { usedImages } from './filter-images.ts'
 import { listImages } from './inspect.ts'
 
@@ -27,8 +28,9 @@ export interface ImageDiskUsage {
 }
 
 /** Adds up what layers take on disk, which rows tell, and what builds have kept, which must be looked at. */
-export async function imageDiskUsage(context: Context, { signal }: { readonly signal?: AbortSignal } = {}): Promise<ImageDiskUsage> {
-  const buildCacheBytes = await buildCacheUsage(context, signal)
+export async function imageDiskUsage(context: Context, options: { readonly signal?: AbortSignal } = {}): Promise<ImageDiskUsage> {
+  checkOptions('images.diskUsage', options, { signal: true })
+  const buildCacheBytes = await buildCacheUsage(context, options.signal)
   return { ...context.db.read(() => measureImages(context)), buildCacheBytes }
 }
 

@@ -1,5 +1,6 @@
 import type { Context } from '../lifecycle/context.ts'
 import { listContainers } from '../state/container-table.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import type { ImageSummary } from './inspect.ts'
 import { findImage } from './resolve-name.ts'
 
@@ -22,8 +23,11 @@ export interface ImageFilter {
   readonly since?: string | Date
 }
 
+const FILTER: OptionNames<ImageFilter> = { reference: true, labels: true, dangling: true, inUse: true, before: true, since: true }
+
 /** Those of the images that a filter takes, in their order. @throws ERR_IMAGE_NOT_FOUND for an image that the filter names */
 export function filterImages(context: Context, images: readonly ImageSummary[], filter: ImageFilter): ImageSummary[] {
+  checkOptions('images.list', filter, FILTER)
   const { labels, dangling, inUse, before, since } = filter
   const patterns = filter.reference === undefined ? undefined : [filter.reference].flat().map(referencePattern)
   const used = inUse === undefined ? undefined : usedImages(context)

@@ -3,6 +3,7 @@ import type { Platform } from '../spec/platform.ts'
 import type { Requirements } from '../trust/policy.ts'
 import type { PolicyScope } from '../trust/scopes.ts'
 import type { TrustDecision } from '../trust/verifier.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { platformOption } from './platform-option.ts'
 
 /** @public */
@@ -11,6 +12,8 @@ export interface EvaluateTrustOptions {
   readonly platform?: string | Platform
   readonly signal?: AbortSignal
 }
+
+const EVALUATE_OPTIONS: OptionNames<EvaluateTrustOptions> = { platform: true, signal: true }
 
 /** What is asked of the images of a scope. The default of the policy has no transport, that of a transport the scope `''`. @public */
 export interface TrustScope extends PolicyScope {
@@ -54,6 +57,7 @@ export class ImageTrust {
    * ERR_PROGRAM_MISSING
    */
   async evaluate(name: string, options: EvaluateTrustOptions = {}): Promise<TrustDecision> {
+    checkOptions('trust.evaluate', options, EVALUATE_OPTIONS)
     const platform = platformOption(options, this.#context.platform)
     const { evaluateTrust } = await import('./evaluate-trust.ts')
     return evaluateTrust(this.#context, name, { platform, signal: options.signal })

@@ -3,6 +3,7 @@ import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import type { Platform } from '../spec/platform.ts'
 import { lazyOperation, mapOperation, type Operation } from '../util/operation.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import type { BuildOptions, BuildProgress } from './build-options.ts'
 import { buildProgressKey } from './build-output.ts'
 import { type CopiedImage, type CopyImageOptions, type CopyProgress, copyProgressKey } from './copy-options.ts'
@@ -32,6 +33,8 @@ export interface FindImageOptions {
   /** Which of the images that a name stands for. @defaultValue the platform of this machine */
   readonly platform?: string | Platform
 }
+
+const FIND_OPTIONS: OptionNames<FindImageOptions> = { platform: true }
 
 /** The images of a store. @public */
 export class Images {
@@ -200,6 +203,7 @@ export class Images {
 
   /** Finds an image by name, short name, digest, id or the beginning of an id. @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS */
   async get(nameOrId: string, options: FindImageOptions = {}): Promise<Image> {
+    checkOptions('images.get', options, FIND_OPTIONS)
     const { row, name } = findImage(this.#context, nameOrId, platformOption(options, this.#context.platform))
     return new Image(this.#context, row.id, name)
   }
@@ -241,8 +245,8 @@ export class Images {
    * ```
    * @throws ERR_IMAGE_NOT_FOUND, ERR_IMAGE_AMBIGUOUS, ERR_POLICY_*, ERR_PROGRAM_MISSING; ERR_TRUST_DENIED with `throwIfDenied`
    */
-  async verify(nameOrId: string, options: VerifyImageOptions & FindImageOptions = {}): Promise<ImageVerification> {
-    const { row, name, named } = findImage(this.#context, nameOrId, platformOption(options, this.#context.platform))
+  async verify(nameOrId: string, { platform, ...options }: VerifyImageOptions & FindImageOptions = {}): Promise<ImageVerification> {
+    const { row, name, named } = findImage(this.#context, nameOrId, platformOption({ platform }, this.#context.platform))
     const { verifyStored } = await import('./verify-stored.ts')
     return verifyStored(this.#context, { id: row.id, name: named ? name : row.id }, options)
   }

@@ -10,6 +10,7 @@ import type { Platform } from '../spec/platform.ts'
 import { formatReference, parseReference } from '../spec/reference.ts'
 import type { BlobContent } from '../transport/image-source.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { type AcquireProgress, storePlan } from './acquire.ts'
 import { completeWithManifest, type ImagePlan, type StoredLayer } from './image-plan.ts'
 import { ioPath } from './io-path.ts'
@@ -42,6 +43,16 @@ export interface ImportProgress {
   readonly unpackedBytes: number
 }
 
+const IMPORT_OPTIONS: OptionNames<ImportOptions> = {
+  name: true,
+  config: true,
+  message: true,
+  author: true,
+  platform: true,
+  createdAt: true,
+  signal: true,
+}
+
 /**
  * Makes an image of one layer of a root file system. The policy is asked first, as podman does: about the transport
  * `tarball`, whatever form the root file system has.
@@ -54,6 +65,7 @@ export function importImage(
   return startOperation<PulledImage, ImportProgress>(
     async (report) => {
       const { name, signal } = options
+      checkOptions('images.import', options, IMPORT_OPTIONS)
       const names = name === undefined ? [] : [formatReference(parseReference(name, { defaultRegistry: 'localhost' }))]
       // Whatever is wrong with the config shows before a gigabyte is unpacked.
       const draft = configBytes(context, options, [])

@@ -6,6 +6,7 @@ import type { ImageSource } from '../transport/image-source.ts'
 import { parseTransport } from '../transport/parse-transport.ts'
 import type { SignatureSources } from '../trust/sources.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { acquireImage } from './acquire.ts'
 import { type ImagePlace, type OpenedImage, withImages } from './open-location.ts'
 import { platformOption } from './platform-option.ts'
@@ -32,16 +33,18 @@ export interface LoadedImage {
   readonly names: readonly string[]
 }
 
+const LOAD_OPTIONS: OptionNames<LoadOptions> = { platform: true, names: true, replaceNames: true, signal: true }
+
 /** Loads images from a file, directory or stream. */
 export function loadImages(
   context: Context,
   from: string | AsyncIterable<Uint8Array>,
   options: LoadOptions = {},
 ): Operation<LoadedImage[], PullProgress> {
-  return startOperation<LoadedImage[], PullProgress>(
-    async (report) => loadPlace(context, placeOf(from), { ...options, report }),
-    progressKey,
-  )
+  return startOperation<LoadedImage[], PullProgress>(async (report) => {
+    checkOptions('images.load', options, LOAD_OPTIONS)
+    return loadPlace(context, placeOf(from), { ...options, report })
+  }, progressKey)
 }
 
 export interface LoadPlaceOptions extends LoadOptions {

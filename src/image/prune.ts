@@ -4,6 +4,7 @@ import type { Digest } from '../spec/digest.ts'
 import { listImageNames } from '../state/image-name-table.ts'
 import { deleteImage, getImage, listImageLayers } from '../state/image-table.ts'
 import { listUnusedLayers } from '../state/layer-table.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { filterImages, type ImageFilter } from './filter-images.ts'
 import { listImages } from './inspect.ts'
 import { assertNotMounted } from './mount.ts'
@@ -23,6 +24,8 @@ export interface PrunedImages {
   readonly reclaimedBytes: number
 }
 
+const PRUNE_OPTIONS: OptionNames<PruneImagesOptions> = { reference: true, labels: true, before: true, since: true, all: true, signal: true }
+
 /** Layers of a pull that failed are kept this long for its next attempt. */
 const KEEP_LAYERS_MS = 60 * 60_000
 
@@ -31,6 +34,7 @@ const KEEP_LAYERS_MS = 60 * 60_000
  * what is not removed yet.
  */
 export async function pruneImages(context: Context, options: PruneImagesOptions = {}): Promise<PrunedImages> {
+  checkOptions('images.prune', options, PRUNE_OPTIONS)
   const { all = false, signal, ...filter } = options
   const doomed = filterImages(context, listImages(context), { ...filter, inUse: false, ...(!all && { dangling: true }) })
   const removed: { id: string; names: readonly string[] }[] = []

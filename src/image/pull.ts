@@ -6,21 +6,15 @@ import { getImageName } from '../state/image-name-table.ts'
 import { listImageManifests } from '../state/image-table.ts'
 import { parseTransport } from '../transport/parse-transport.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { acquireImage } from './acquire.ts'
 import { type LoadedImage, type LoadOptions, loadPlace, placeOfText } from './load.ts'
 import { platformOption } from './platform-option.ts'
 import { type PullProgress, progressKey, pullProgress } from './progress.ts'
+import { checkPullPolicy, type PullPolicy } from './pull-policy.ts'
 import { registrySource } from './registry-source.ts'
 import { type FoundImage, findImage } from './resolve-name.ts'
 import { signatureSources } from './signature-sources.ts'
-
-/**
- * When a registry is asked: `always`; only when the image is `missing` from the store; `never`; or always, but to pull only
- * what is `newer` than the image of that name in the store (one small request if it is not).
- *
- * @public
- */
-export type PullPolicy = 'always' | 'missing' | 'newer' | 'never'
 
 /** @public */
 export interface PullOptions extends Omit<LoadOptions, 'signal'> {
@@ -30,7 +24,7 @@ export interface PullOptions extends Omit<LoadOptions, 'signal'> {
   readonly signal?: AbortSignal
 }
 
-const POLICIES: ReadonlySet<string> = new Set<PullPolicy>(['always', 'missing', 'newer', 'never'])
+const PULL_OPTIONS: OptionNames<PullOptions> = { policy: true, platform: true, names: true, replaceNames: true, signal: true }
 
 /** The image that a name or place led to, with its full name, or its id if it has none. */
 export interface PulledImage {
@@ -46,9 +40,9 @@ export function pullImage(context: Context, name: string, options: PullOptions =
 type Report = (progress: PullProgress) => void
 
 async function pullByPolicy(context: Context, text: string, options: PullOptions, report: Report): Promise<PulledImage> {
+  checkOptions('images.pull', options, PULL_OPTIONS)
   const { policy = 'always', ...rest } = options
-  if (!POLICIES.has(policy))
-    throw new PodlibError('ERR_INVALID_ARGUMENT', `the pull policy is always, missing, newer or never, not ${JSON.stringify(policy)}`)
+  checkPullPolicy(policy)
   report({ phase: 'resolve', reference: text })
   const place = placeOfText(text)
   if (place) {

@@ -1,6 +1,7 @@
 import { PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { type DestinationPlace, parseDestination } from './copy-destination.ts'
 import { platformOption } from './platform-option.ts'
 import { pushElsewhere } from './push-elsewhere.ts'
@@ -8,6 +9,15 @@ import { type PushedImage, type PushImageOptions, type PushProgress, pushProgres
 import { pushToRegistry } from './push-registry.ts'
 import { assertWish } from './push-wish.ts'
 import { type ImageChoice, type ImageToSave, imagesToSave } from './saved-manifest.ts'
+
+const PUSH_OPTIONS: OptionNames<PushImageOptions> = {
+  compression: true,
+  format: true,
+  platform: true,
+  credential: true,
+  signatures: true,
+  signal: true,
+}
 
 /** Pushes an image of the store. */
 export function pushImage(
@@ -17,6 +27,7 @@ export function pushImage(
   options: PushImageOptions = {},
 ): Operation<PushedImage, PushProgress> {
   return startOperation<PushedImage, PushProgress>(async (report) => {
+    checkOptions('images.push', options, PUSH_OPTIONS)
     assertWish(options)
     const signal = options.signal ? AbortSignal.any([options.signal, context.closing]) : context.closing
     signal.throwIfAborted()

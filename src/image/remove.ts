@@ -6,6 +6,7 @@ import { deleteImageName, listImageNames } from '../state/image-name-table.ts'
 import { deleteImage, listImageLayers } from '../state/image-table.ts'
 import { deleteLayer, getLayer, listUnusedLayers, updateLayer } from '../state/layer-table.ts'
 import { crashPoint } from '../util/crash-point.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { assertOwnImage } from './additional-images.ts'
 import { assertNotMounted, unmountImage } from './mount.ts'
 
@@ -15,6 +16,8 @@ export interface RemoveImageOptions {
   readonly force?: boolean
   readonly signal?: AbortSignal
 }
+
+const REMOVE_OPTIONS: OptionNames<RemoveImageOptions> = { force: true, signal: true }
 
 /** @public */
 export interface RemovedImage {
@@ -36,6 +39,7 @@ export async function removeImage(
   name: string | undefined,
   options: RemoveImageOptions = {},
 ): Promise<RemovedImage> {
+  checkOptions('images.remove', options, REMOVE_OPTIONS)
   const { db } = context
   assertOwnImage(context, id)
   if (options.force) await unmountImage(context, id)

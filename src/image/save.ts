@@ -8,6 +8,7 @@ import { archiveOutput, directoryOutput, existingLayout } from '../transport/fil
 import { type FileSink, tarSink } from '../transport/file-sink.ts'
 import { type SavedImage, writeDir, writeDockerArchive, writeOciLayout } from '../transport/saved-image.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { type LayerBlob, type LayerCompression, withLayerBlobs } from './layer-blobs.ts'
 import { outputError } from './output-error.ts'
 import { platformOption } from './platform-option.ts'
@@ -62,6 +63,9 @@ export interface SavedImageInfo {
 
 type Report = (progress: SaveProgress) => void
 
+const STREAM_OPTIONS: OptionNames<SaveStreamOptions> = { format: true, compression: true, platform: true, signal: true }
+const SAVE_OPTIONS: OptionNames<SaveOptions> = { ...STREAM_OPTIONS, path: true, signatures: true }
+
 /** Saves images to a file or directory. */
 export function saveImages(
   context: Context,
@@ -76,6 +80,7 @@ export function saveImages(
 
 /** Saves images into a stream: an archive, written while it is read. */
 export function saveImageStream(context: Context, names: readonly ImageChoice[], options: SaveStreamOptions = {}): Readable {
+  checkOptions('images.saveStream', options, STREAM_OPTIONS)
   const output = new PassThrough({ highWaterMark: 1 << 20 })
   const gone = new AbortController()
   output.once('close', () => gone.abort(new DOMException('nobody reads the archive any more', 'AbortError')))
@@ -90,6 +95,7 @@ export function saveImageStream(context: Context, names: readonly ImageChoice[],
 }
 
 async function save(context: Context, names: readonly ImageChoice[], options: SaveOptions, report: Report): Promise<SavedImageInfo[]> {
+  checkOptions('images.save', options, SAVE_OPTIONS)
   const { format = 'oci-archive' } = options
   const path = resolve(options.path)
   try {

@@ -3,6 +3,7 @@ import type { Context } from '../lifecycle/context.ts'
 import type { RegistryClient } from '../registry/client-interface.ts'
 import type { FoundRepository } from '../registry/search.ts'
 import { parseReference } from '../spec/reference.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { runBounded } from '../util/run-bounded.ts'
 
 /** @public */
@@ -46,6 +47,8 @@ export interface SearchResults {
   readonly failures: readonly { readonly registry: string; readonly error: PodlibError }[]
 }
 
+const SEARCH_OPTIONS: OptionNames<SearchOptions> = { registries: true, limit: true, filters: true, listTags: true, signal: true }
+
 const DEFAULT_LIMIT = 25
 const MAX_LIMIT = 10_000
 /** Results asked for where some will be filtered out. */
@@ -58,6 +61,7 @@ const PARALLEL_REGISTRIES = 6
  * @throws the error of the only registry, or ERR_SEARCH_FAILED with those of all, when none has answered
  */
 export async function searchImages(context: Context, term: string, options: SearchOptions = {}): Promise<SearchResults> {
+  checkOptions('images.search', options, SEARCH_OPTIONS)
   const { limit = DEFAULT_LIMIT, signal } = options
   checkSearch(term, options)
   signal?.throwIfAborted()

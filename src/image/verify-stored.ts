@@ -9,6 +9,7 @@ import { loadPolicy } from '../trust/policy-file.ts'
 import { parsePolicy } from '../trust/policy-parse.ts'
 import { assertTrusted, evaluateResolved } from '../trust/trust.ts'
 import type { TrustDecision } from '../trust/verifier.ts'
+import { checkOptions, type OptionNames } from '../util/options.ts'
 import { foreignById } from './additional-images.ts'
 import { type KeptOrigin, originKey, readOrigins } from './kept-signatures.ts'
 import { type LayerProof, proveLayers } from './prove-layers.ts'
@@ -40,6 +41,8 @@ export interface ImageVerification {
   readonly layers: readonly LayerProof[] | undefined
 }
 
+const VERIFY_OPTIONS: OptionNames<VerifyImageOptions> = { policy: true, throwIfDenied: true, layers: true, signal: true }
+
 /**
  * Asks a policy again about an image of the store, with the signatures that were fetched when it came. No network.
  *
@@ -54,6 +57,7 @@ export async function verifyStored(
   image: { readonly id: string; readonly name: string },
   options: VerifyImageOptions = {},
 ): Promise<ImageVerification> {
+  checkOptions('images.verify', options, VERIFY_OPTIONS)
   const { signal, throwIfDenied = false } = options
   signal?.throwIfAborted()
   const policy = await policyOf(context, options)

@@ -81,11 +81,11 @@ function runAttached(host: Host, runtime: RuntimeCommand, request: RunRequest) {
 }
 
 function execAttached(host: Host, runtime: RuntimeCommand, request: ExecRequest) {
-  const { id, timeoutMs, awaitProgram, signal } = request
+  const { id, timeoutMs, awaitProgram, memoryCgroup, signal } = request
   const process = serializeSpec(markExec(request.process))
   return startAttached(stdioOptions(request), (stdio, started) =>
     attended({ host, started }, (onProgress) =>
-      host.run('exec-attached', { runtime, id, process, stdio, timeoutMs, awaitProgram }, { signal, onProgress }),
+      host.run('exec-attached', { runtime, id, process, stdio, timeoutMs, awaitProgram, memoryCgroup }, { signal, onProgress }),
     ),
   )
 }

@@ -1,6 +1,5 @@
 import type { AttachedProcess } from '../host/attached-process.ts'
-import type { AttachedExit } from '../host/attached-runtime.ts'
-import type { RunAttachedOutput } from '../host/jobs/run-attached.ts'
+import type { AttachedEnd } from '../host/attached-runtime.ts'
 import type { RuntimeCommand } from '../host/runtime-command.ts'
 import type { StdioMode } from '../host/stdio.ts'
 import type { RuntimeSpec, SpecProcess, SpecResources } from '../spec/runtime.ts'
@@ -45,9 +44,9 @@ export interface OciRuntime {
   /** Removes the container, `force` killing it first. One that is not there is no error. */
   delete(id: string, options?: CallOptions & { readonly force?: boolean }): Promise<void>
   /** Creates, starts, attends and deletes a container in one call, without a monitor. Resolves when it is started. */
-  run(request: RunRequest): Promise<AttachedProcess<RunAttachedOutput>>
+  run(request: RunRequest): Promise<AttachedProcess<AttachedEnd>>
   /** Runs one more process in a running container. Resolves when the streams are connected. */
-  exec(request: ExecRequest): Promise<AttachedProcess<AttachedExit>>
+  exec(request: ExecRequest): Promise<AttachedProcess<AttachedEnd>>
 }
 
 export interface CallOptions {
@@ -64,6 +63,8 @@ export interface AttachedRequest extends CallOptions {
   readonly stderr?: StdioMode | undefined
   /** Everything that was started is killed after that time. */
   readonly timeoutMs?: number | undefined
+  /** See `RunAttachedInput`. */
+  readonly memoryCgroup?: string | undefined
 }
 
 export interface RunRequest extends AttachedRequest {
@@ -72,8 +73,6 @@ export interface RunRequest extends AttachedRequest {
   /** A directory that something must be mounted at by then, be it by a job that was sent just before. @throws ERR_MOUNT_FAILED */
   readonly mountPoint?: string | undefined
   readonly spec: RuntimeSpec
-  /** See `RunAttachedInput`. */
-  readonly memoryCgroup?: string | undefined
 }
 
 export interface ExecRequest extends AttachedRequest {

@@ -1,11 +1,15 @@
 import { createHash } from 'node:crypto'
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { SpecSeccomp } from '../spec/runtime.ts'
 
 /** crun takes a compiled filter, as base64, from this annotation in place of `linux.seccomp`. */
 export const SECCOMP_ANNOTATION = 'run.oci.seccomp_bpf_data'
+
+/** Size of a `struct sock_filter`, of which a filter is a list. */
+const INSTRUCTION_BYTES = 8
+const DIGEST_BYTES = 32
 
 /** How often and how long to look for the filter of a container that is being created. */
 const LOOK_MS = 1
@@ -24,6 +28,9 @@ export interface SeccompCacheOptions {
  * Compiled seccomp filters. Compiling the usual profile takes crun longer than everything else it does for
  * a container, and gives the same bytes every time; crun leaves them beside its state. So the filter of
  * the first container with a profile is kept, and handed over to crun with the next one.
+ *
+ * A file is the filter and then its digest. Nobody waits for it to be on the disk, so a power failure can leave it empty, cut, or
+ * with zeros in it, which as a filter might let through what it should not: what does not fit its digest is removed and made anew.
  */
 export class SeccompCache {
   readonly #options: SeccompCacheOptions
@@ -96,7 +103,7 @@ export class SeccompCache {
     const key = this.#wanted.get(id)
     this.#wanted.delete(id)
     const filter = readFileSync(fd)
-    if (key === undefined || filter.length === 0) return
+    if (key === undefined || !isFilter(filter)) return
     this.#filters.set(key, filter.toString('base64'))
     try {
       this.#write(key, filter)
@@ -110,7 +117,7 @@ export class SeccompCache {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     // Two processes may keep the same filter at once: each publishes a whole file.
     const staged = join(directory, `.${key}.${process.pid}`)
-    writeFileSync(staged, filter, { mode: 0o600 })
+    writeFileSync(staged, Buffer.concat([filter, digest(filter)]), { mode: 0o600 })
     renameSync(staged, join(directory, key))
   }
 
@@ -123,11 +130,16 @@ export class SeccompCache {
   }
 
   #read(key: string): string | undefined {
+    const path = join(this.#options.directory, key)
     try {
-      return readFileSync(join(this.#options.directory, key)).toString('base64')
+      const bytes = readFileSync(path)
+      const filter = bytes.subarray(0, -DIGEST_BYTES)
+      if (isFilter(filter) && digest(filter).equals(bytes.subarray(-DIGEST_BYTES))) return filter.toString('base64')
+      rmSync(path)
     } catch {
-      return undefined
+      // There is none, or none that can be read: the runtime compiles it once more.
     }
+    return undefined
   }
 
   #key(profile: SpecSeccomp): string {
@@ -135,4 +147,12 @@ export class SeccompCache {
     const build = [this.#options.program, size, mtimeMs, ino, process.arch].join('\0')
     return createHash('sha256').update(build).update('\0').update(JSON.stringify(profile)).digest('hex')
   }
+}
+
+function isFilter(bytes: Buffer): boolean {
+  return bytes.length > 0 && bytes.length % INSTRUCTION_BYTES === 0
+}
+
+function digest(filter: Buffer): Buffer {
+  return createHash('sha256').update(filter).digest()
 }

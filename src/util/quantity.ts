@@ -1,4 +1,4 @@
-import { PodlibError } from '../errors/errors.ts'
+import { invalidOption } from './options.ts'
 
 const SIZE = /^(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?$/i
 const SIZE_FACTORS: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40, p: 2 ** 50 }
@@ -17,7 +17,7 @@ export function parseSize(value: number | string, what: string): number {
   const match = typeof value === 'string' ? SIZE.exec(value.trim()) : undefined
   const bytes = match ? Math.floor(Number(match[1]) * (SIZE_FACTORS[(match[2] ?? '').toLowerCase()] ?? Number.NaN)) : value
   if (typeof bytes === 'number' && Number.isSafeInteger(bytes) && bytes >= 0) return bytes
-  throw invalid(what, value, "give bytes as a whole number, or text such as '256m' or '1.5g'")
+  throw invalidOption(what, value, "give bytes as a whole number, or text such as '256m' or '1.5g'")
 }
 
 /**
@@ -29,7 +29,7 @@ export function parseSize(value: number | string, what: string): number {
 export function parseDuration(value: number | string, what: string): number {
   const ms = typeof value === 'string' ? durationText(value.trim()) : value
   if (Number.isFinite(ms) && ms >= 0 && ms <= Number.MAX_SAFE_INTEGER) return Math.round(ms)
-  throw invalid(what, value, "give milliseconds as a number, or text with a unit such as '30s' or '1m30s'")
+  throw invalidOption(what, value, "give milliseconds as a number, or text with a unit such as '30s' or '1m30s'")
 }
 
 function durationText(text: string): number {
@@ -38,9 +38,4 @@ function durationText(text: string): number {
   let ms = 0
   for (const [, amount, unit] of text.matchAll(DURATION_PART)) ms += Number(amount) * (DURATION_FACTORS[unit as string] ?? Number.NaN)
   return ms
-}
-
-function invalid(what: string, value: unknown, advice: string): PodlibError {
-  const shown = String(JSON.stringify(value) ?? value).slice(0, 60)
-  return new PodlibError('ERR_INVALID_ARGUMENT', `invalid ${what} ${shown}: ${advice}`, { details: { what, value: shown } })
 }

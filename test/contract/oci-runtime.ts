@@ -218,7 +218,7 @@ export function ociRuntimeContract(name: 'crun' | 'runc'): void {
     })
     process.stdin?.end('input')
     const { exit, stdout, stderr } = await collect(process)
-    expect(exit).toEqual({ exitCode: 5, exitSignal: null, timedOut: false })
+    expect(exit).toEqual({ exitCode: 5, exitSignal: null, timedOut: false, oomKilled: false })
     expect([stdout.toString(), stderr]).toEqual(['1000\ninput', 'e\n'])
     expect((await collect(await exec(id, ['/bin/sh', '-c', 'kill -TERM $$']))).exit).toMatchObject({ exitCode: 143, exitSignal: 'SIGTERM' })
   })
@@ -233,7 +233,7 @@ export function ociRuntimeContract(name: 'crun' | 'runc'): void {
     const { id } = await startSleeping()
     const script = '(sleep 88881 & sleep 88882) & busybox setsid sh -c "sleep 88883" & sleep 88884'
     const { exit } = await collect(await exec(id, ['/bin/sh', '-c', script], { timeoutMs: 300 }))
-    expect(exit).toEqual({ exitCode: 137, exitSignal: 'SIGKILL', timedOut: true })
+    expect(exit).toEqual({ exitCode: 137, exitSignal: 'SIGKILL', timedOut: true, oomKilled: false })
     const { stdout } = await collect(await exec(id, ['/bin/ps', '-o', 'args']))
     expect(stdout.toString()).toContain('sleep 1000')
     expect(stdout.toString()).not.toContain('8888')

@@ -65,6 +65,13 @@ describe.each(['crun', 'runc'] as const)('containers with %s', (ociRuntime) => {
     await container.remove()
   })
 
+  it('does not wait for one that was never started, and says with podman that nothing has failed', async () => {
+    const container = await runtime.containers.create({ image: SMALL, command: SLEEP })
+    expect(await container.wait()).toEqual({ exitCode: 0, signal: null, oomKilled: false })
+    expect((await container.inspect()).status).toBe('configured')
+    await container.remove()
+  })
+
   it('refuses what a status does not allow, and leaves the container as it was', async () => {
     const container = await runtime.containers.create({ image: SMALL, command: SLEEP })
     const refusedWith = (code: string, work: Promise<unknown>) => expect(work).rejects.toMatchObject({ code, kind: 'invalid-state' })

@@ -30,10 +30,11 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
     (await container.exec(['ps', '-o', 'args'])).stdout.split('\n').filter((line) => line.includes(text))
 
   it('gives exit codes as they are, and a signal by name', async () => {
-    expect(await container.exec(['true'])).toEqual({ exitCode: 0, signal: null, stdout: '', stderr: '' })
+    expect(await container.exec(['true'])).toEqual({ exitCode: 0, signal: null, oomKilled: false, stdout: '', stderr: '' })
     expect(await container.exec(['sh', '-c', 'echo out; echo err >&2; exit 3'])).toEqual({
       exitCode: 3,
       signal: null,
+      oomKilled: false,
       stdout: 'out\n',
       stderr: 'err\n',
     })
@@ -78,7 +79,7 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
     let text = ''
     for await (const chunk of process.stdout as NodeJS.ReadableStream) text += chunk
     expect(text).toBe('last\nafter\n')
-    expect(await process.wait()).toEqual({ exitCode: 0, signal: null })
+    expect(await process.wait()).toEqual({ exitCode: 0, signal: null, oomKilled: false })
   })
 
   it('holds a fast writer back for a slow reader', async () => {
@@ -114,10 +115,32 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
     await limited.remove({ force: true })
   })
 
+  it('tells a death for want of memory from a signal that somebody sent, and from a code', async () => {
+    const limited = await runtime.containers.run({ image: SMALL, command: ['sleep', '1000'], memory: '32m' })
+    // The kernel takes the process that is to blame, and leaves the first one of the container alone.
+    const eat = 'echo 1000 > /proc/self/oom_score_adj; exec tail -c 268435456 /dev/zero'
+    expect(await limited.exec(['sh', '-c', eat])).toMatchObject({ exitCode: 137, signal: 'SIGKILL', oomKilled: true })
+    expect(await limited.exec(['sh', '-c', 'kill -KILL $$'])).toMatchObject({ exitCode: 137, signal: 'SIGKILL', oomKilled: false })
+    expect(await limited.exec(['sh', '-c', `(${eat}); exit 9`])).toMatchObject({ exitCode: 9, signal: null, oomKilled: false })
+    const process = await limited.spawn(['sh', '-c', eat], { stdout: 'ignore' })
+    expect(await process.wait()).toEqual({ exitCode: 137, signal: 'SIGKILL', oomKilled: true })
+    await limited.remove({ force: true })
+  })
+
   it('kills everything that a process started when its time is over', async () => {
     const error = await failure(container.exec(['sh', '-c', 'sleep 1111 & (sleep 1111; true) & sleep 1111'], { timeout: 300 }))
     expect(error).toMatchObject({ code: 'ERR_EXEC_TIMEOUT', kind: 'timeout' })
     expect(await running('1111')).toEqual([])
+    expect(await running('sleep 1000')).toHaveLength(1)
+  })
+
+  it('tells what a process had said before its time was over, and not in a message', async () => {
+    const script = 'echo secret; printf "half a li" >&2; sleep 1000'
+    const error = await failure(container.exec(['sh', '-c', script], { timeout: 300 }))
+    expect(error).toMatchObject({ code: 'ERR_EXEC_TIMEOUT', details: { stdout: 'secret\n', stderr: 'half a li' } })
+    expect(error.message).not.toContain('secret')
+    const bytes = await failure(container.exec(['sh', '-c', script], { timeout: 300, encoding: 'buffer', maxOutputBytes: 7 }))
+    expect(bytes.details).toEqual({ maxBytes: 7, stdout: Buffer.from('secret\n'), stderr: Buffer.from('half a ') })
     expect(await running('sleep 1000')).toHaveLength(1)
   })
 
@@ -153,7 +176,7 @@ describe.each(['crun', 'runc'] as const)('exec with %s', (ociRuntime) => {
 
   it('refuses more output than is wanted, and ends the process', async () => {
     const error = await failure(container.exec(['sh', '-c', 'yes 4444'], { maxOutputBytes: 10_000 }))
-    expect(error).toMatchObject({ code: 'ERR_OUTPUT_TOO_LARGE', details: { maxBytes: 10_000 } })
+    expect(error).toMatchObject({ code: 'ERR_OUTPUT_TOO_LARGE', details: { maxBytes: 10_000, stdout: '4444\n'.repeat(2_000), stderr: '' } })
     expect(await running('4444')).toEqual([])
     expect((await container.exec(['head', '-c', '10000', '/dev/zero'], { maxOutputBytes: 10_000 })).stdout).toHaveLength(10_000)
   })

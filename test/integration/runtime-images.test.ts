@@ -134,6 +134,33 @@ describe('images of a docker-registry', () => {
     expect((await runtime.images.inspect(id)).names).toHaveLength(3)
     expect(await runtime.images.remove(id, { force: true })).toMatchObject({ removed: true })
   })
+
+  it('come when a container is made of one that is missing, or as the pull policy says', async () => {
+    const { containers, images } = runtime
+    const layout = join(store.directory, 'again')
+    await writeSmallImage(layout)
+    await registry.push(layout, 'latest', 'small:latest')
+    expect(await images.list()).toEqual([])
+    expect(await failure(containers.create({ image: name, pull: 'never' }))).toMatchObject({ code: 'ERR_IMAGE_NOT_FOUND' })
+    expect(await failure(containers.create({ image: { id: '0'.repeat(64) } }))).toMatchObject({ code: 'ERR_IMAGE_NOT_FOUND' })
+    expect(await failure(containers.create({ image: name, pull: 'sometimes' as never }))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    expect(await failure(containers.create({ image: 5 as never }))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+    const reason = new Error('never mind')
+    for (const verb of [containers.create, containers.run])
+      await expect(verb.call(containers, { image: name }, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
+    // Nothing is fetched for a container that cannot be.
+    expect(await failure(containers.create({ image: name, memory: 'lots', nmae: 'x' } as never))).toMatchObject({
+      code: 'ERR_INVALID_ARGUMENT',
+    })
+    expect(await images.list()).toEqual([])
+
+    const created = await containers.create({ image: name })
+    expect(await created.inspect()).toMatchObject({ status: 'configured', imageName: name })
+    const running = await containers.run({ image: name, command: ['sleep', '1000'], pull: 'newer' })
+    expect((await running.inspect()).imageId).toBe((await created.inspect()).imageId)
+    for (const container of [created, running]) await container.remove({ force: true })
+    await images.remove(name)
+  })
 })
 
 describe('images of several platforms', () => {

@@ -54,6 +54,15 @@ describe('a runtime and its containers', () => {
     })
   })
 
+  it('tells that there is no monitor, which one-shot containers can do without', async () => {
+    const without = await store.open({ conmon: '/nowhere/conmon' })
+    expect((await without.info()).monitor).toBeNull()
+    expect(await without.run(SMALL, ['echo', 'ran'])).toMatchObject({ stdout: 'ran\n' })
+    expect(await failure(without.containers.run({ image: SMALL }))).toMatchObject({ code: 'ERR_PROGRAM_MISSING' })
+    expect(await failure(without.run(SMALL, ['true'], { monitor: true }))).toMatchObject({ code: 'ERR_PROGRAM_MISSING' })
+    expect(await runtime.containers.list()).toEqual([])
+  })
+
   it('refuses an option that it does not know, and a closed store', async () => {
     expect(await failure(store.open({ rot: '/x' } as object))).toMatchObject({
       code: 'ERR_INVALID_ARGUMENT',
@@ -131,7 +140,7 @@ describe('a runtime and its containers', () => {
       { cwd: 'relative' },
     ] as object[])
       expect(await failure(create(wrong))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT', kind: 'invalid-argument' })
-    expect(await failure(create({ image: 'nothing' }))).toMatchObject({ code: 'ERR_IMAGE_NOT_FOUND' })
+    expect(await failure(create({ image: 'nothing', pull: 'never' }))).toMatchObject({ code: 'ERR_IMAGE_NOT_FOUND' })
     expect(await runtime.containers.list()).toEqual([])
   })
 

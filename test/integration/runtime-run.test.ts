@@ -3,7 +3,7 @@ import { readdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeAll, describe, expect } from '@jest/globals'
-import type { Runtime } from '../../src/index.ts'
+import type { RunOptions, Runtime } from '../../src/index.ts'
 import type { Ability } from '../helpers/abilities.ts'
 import { failure } from '../helpers/registry-world.ts'
 import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
@@ -92,8 +92,14 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
 
     it(`ends it when its time is over [${monitor ? 'monitor' : 'attached'}]`, async () => {
       const begin = Date.now()
-      const error = await failure(runtime.run(SMALL, ['sh', '-c', 'trap "" TERM; sleep 1000 & sleep 1000'], { monitor, timeout: 400 }))
-      expect(error).toMatchObject({ code: 'ERR_EXEC_TIMEOUT', kind: 'timeout' })
+      const error = await failure(
+        runtime.run(SMALL, ['sh', '-c', 'trap "" TERM; echo secret; printf "half a li" >&2; sleep 1000 & sleep 1000'], {
+          monitor,
+          timeout: 400,
+        }),
+      )
+      expect(error).toMatchObject({ code: 'ERR_EXEC_TIMEOUT', kind: 'timeout', details: { stdout: 'secret\n', stderr: 'half a li' } })
+      expect(error.message).not.toContain('secret')
       expect(Date.now() - begin).toBeLessThan(5_000)
     })
 
@@ -128,7 +134,10 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
 
     it(`refuses more output than is wanted [${monitor ? 'monitor' : 'attached'}]`, async () => {
       const error = await failure(runtime.run(SMALL, ['seq', '100000'], { monitor, maxOutputBytes: 1000 }))
-      expect(error).toMatchObject({ code: 'ERR_OUTPUT_TOO_LARGE' })
+      const said = Array.from({ length: 400 }, (_, i) => `${i + 1}\n`)
+        .join('')
+        .slice(0, 1000)
+      expect(error).toMatchObject({ code: 'ERR_OUTPUT_TOO_LARGE', details: { maxBytes: 1000, stdout: said, stderr: '' } })
     })
 
     it(`does not take the container's name twice [${monitor ? 'monitor' : 'attached'}]`, async () => {
@@ -145,6 +154,29 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
     expect(stdout.equals(input)).toBe(true)
     expect((await runtime.run(SMALL, ['cat'])).stdout).toBe('')
     expect(await failure(runtime.run(SMALL, ['cat'], { input: 'x', monitor: true }))).toMatchObject({ code: 'ERR_INVALID_ARGUMENT' })
+  })
+
+  it('gives the whole output under a monitor also where containers keep no log', async () => {
+    const silent = await store.open({ logDriver: 'none' })
+    for (const monitor of [true, false])
+      expect(await silent.run(SMALL, ['sh', '-c', 'echo said; exit 3'], { monitor })).toMatchObject({ exitCode: 3, stdout: 'said\n' })
+  })
+
+  it('refuses options that it would have to ignore before it looks for the image', async () => {
+    for (const options of [
+      { logDriver: 'none' },
+      { logMaxSize: '1m' },
+      { tty: true },
+      { stdin: true },
+      { ephemeral: false },
+      { command: ['true'] },
+    ]) {
+      const [option] = Object.keys(options)
+      for (const monitor of [true, false]) {
+        const error = await failure(runtime.run('127.0.0.1:1/nothing:latest', ['true'], { ...options, monitor } as RunOptions))
+        expect(error).toMatchObject({ code: 'ERR_OPTION_UNSUPPORTED', kind: 'unsupported', details: { option } })
+      }
+    }
   })
 
   it('keeps binary output under a monitor as it was', async () => {

@@ -23,13 +23,39 @@ describe('options of a runtime', () => {
 
   test('that do not exist are refused by name', () => {
     expect(() => resolveOptions({ rot: '/x' } as never)).toThrow(
-      expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: "unknown option 'rot'" }),
+      expect.objectContaining({
+        code: 'ERR_INVALID_ARGUMENT',
+        message: expect.stringMatching(/^unknown option 'rot' of Runtime\.open: it has root, /),
+      }),
     )
   })
 
   test('take an OCI runtime by name or absolute path only', () => {
     expect(resolveOptions({ ociRuntime: '/opt/kata', env: {} }).ociRuntime).toBe('/opt/kata')
     expect(() => resolveOptions({ ociRuntime: './crun', env: {} })).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }))
+  })
+
+  test.each<[object, RegExp]>([
+    [{ network: 'bridge' }, /invalid network "bridge": choose "none" or "host"/],
+    [{ logDriver: 'journald' }, /invalid logDriver/],
+    [{ cgroupParent: 'podlib' }, /invalid cgroupParent "podlib": give an absolute path/],
+    [{ cgroupParent: '/a/../b' }, /invalid cgroupParent/],
+    [{ hooksDirectories: ['/hooks', 'hooks'] }, /invalid hooksDirectories .* absolute paths/],
+    [{ additionalImageStores: ['store'] }, /invalid additionalImageStores/],
+    [{ searchRegistries: 'docker.io' }, /invalid searchRegistries "docker.io": give a list/],
+    [{ conmon: './conmon' }, /invalid conmon/],
+    [{ root: 5 }, /invalid root 5/],
+    [{ policy: 5 }, /invalid policy/],
+    [{ onRegistryWarning: 'log' }, /invalid onRegistryWarning/],
+    [{ env: null }, /invalid env/],
+  ])('refuse %j, which they cannot be', (options, message) => {
+    expect(() => resolveOptions(options as never)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT', message: expect.stringMatching(message) }),
+    )
+  })
+
+  test('that are not objects are refused', () => {
+    expect(() => resolveOptions(null as never)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARGUMENT' }))
   })
 
   test('read nothing of the process when an environment is given', () => {

@@ -2,7 +2,7 @@ import { statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { PodlibError } from '../../errors/errors.ts'
-import { type AttachedExit, runAttachedRuntime, type Started } from '../attached-runtime.ts'
+import { type AttachedEnd, runAttachedRuntime, type Started } from '../attached-runtime.ts'
 import { hastenCgroups } from '../cgroup-haste.ts'
 import type { Child } from '../child.ts'
 import type { JobContext } from '../job.ts'
@@ -26,16 +26,12 @@ export interface RunAttachedInput {
   readonly memoryCgroup?: string | undefined
 }
 
-export interface RunAttachedOutput extends AttachedExit {
-  readonly oomKilled: boolean
-}
-
 /**
  * Runs a container without a monitor: the runtime is a child of the worker and its streams lead to the
  * application. Nothing is logged, nothing survives the worker. Returns when the container is gone, also
  * after a timeout or an abort.
  */
-export async function runAttached(input: RunAttachedInput, context: JobContext<Started>): Promise<RunAttachedOutput> {
+export async function runAttached(input: RunAttachedInput, context: JobContext<Started>): Promise<AttachedEnd> {
   const { runtime, id, bundle, mountPoint, config, stdio, timeoutMs, memoryCgroup } = input
   if (mountPoint !== undefined) assertMounted(mountPoint)
   hastenCgroups()

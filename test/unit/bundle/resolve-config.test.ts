@@ -142,6 +142,7 @@ describe('limits', () => {
     [{ ulimits: { nofile: { soft: 2, hard: 1 } } }, 'the soft limit 2 is above the hard limit 1'],
     [{ umask: '888' }, '/umask does not have the form'],
     [{ cgroupParent: '/a/../b' }, 'invalid cgroupParent'],
+    [{ cgroupParent: 'machine.slice' }, 'give an absolute path'],
     [{ cgroupParent: 'a\nb' }, 'control character'],
   ])('%p is refused', (options, message) => {
     expect(() => config(options)).toThrow(message)

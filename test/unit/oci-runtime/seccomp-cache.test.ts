@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import { SeccompCache } from '../../../src/oci-runtime/seccomp-cache.ts'
@@ -33,6 +33,37 @@ describe('SeccompCache', () => {
     const [name = ''] = readdirSync(options.directory)
     expect(statSync(join(options.directory, name)).mode & 0o777).toBe(0o600)
     expect(new SeccompCache(options).find('c3', PROFILE)).toBe(FILTER.toString('base64'))
+  })
+
+  test.each([
+    ['empty', () => Buffer.alloc(0)],
+    ['cut', (whole: Buffer) => whole.subarray(0, 5)],
+    ['cut between two instructions', (whole: Buffer) => whole.subarray(8)],
+    ['all zeros', (whole: Buffer) => Buffer.alloc(whole.length)],
+    ['one bit another', (whole: Buffer) => Buffer.from(whole.map((byte, i) => (i === 3 ? byte ^ 1 : byte)))],
+  ])('removes a filter that a crash has left %s, and keeps the next one', (_how, damage) => {
+    const { options, cache, leaveFilter } = setUp()
+    cache.find('c1', PROFILE)
+    leaveFilter('c1')
+    cache.harvest('c1')
+    const [name = ''] = readdirSync(options.directory)
+    const path = join(options.directory, name)
+    writeFileSync(path, damage(readFileSync(path)))
+    const next = new SeccompCache(options)
+    expect(next.find('c2', PROFILE)).toBeUndefined()
+    expect(readdirSync(options.directory)).toEqual([])
+    leaveFilter('c2')
+    next.harvest('c2')
+    expect(new SeccompCache(options).find('c3', PROFILE)).toBe(FILTER.toString('base64'))
+  })
+
+  test('keeps nothing that is no filter', () => {
+    const { options, cache, leaveFilter } = setUp()
+    cache.find('c1', PROFILE)
+    leaveFilter('c1')
+    writeFileSync(join(options.runtimeRoot, 'c1', 'seccomp.bpf'), 'half a')
+    cache.harvest('c1')
+    expect(cache.find('c2', PROFILE)).toBeUndefined()
   })
 
   test('asks for another filter for another profile and for another build of the program', () => {
