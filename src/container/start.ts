@@ -5,7 +5,7 @@ import { assertCanHappen, canHappen } from '../lifecycle/state-machine.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { crashPoint } from '../util/crash-point.ts'
-import { cleanupContainer } from './cleanup.ts'
+import { cleanupContainer, undoInit } from './cleanup.ts'
 import { initContainer } from './init.ts'
 
 /** Starts a container, initializing it first where needed: that can be aborted, the start itself is too short for it. */
@@ -16,6 +16,8 @@ export async function startContainer(context: Context, id: string, signal?: Abor
 
 async function startLocked(context: Context, session: ContainerSession, signal: AbortSignal | undefined): Promise<void> {
   await cleanupContainer(context, session)
+  // Of a program that died in the middle of it: what it mounted or created would be in the way.
+  if (session.row.initStep !== null) await undoInit(context, session)
   const wasCreated = session.row.status === 'created'
   if (canHappen('initialized', session.row.status)) await initContainer(context, session, signal)
   assertCanHappen('started', session.row)
