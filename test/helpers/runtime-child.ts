@@ -74,6 +74,20 @@ const TASKS: Readonly<Record<string, Task>> = {
   monitoredRun: (runtime, { image, command }) => runtime.run(image, command, { monitor: true }),
   startAnew: async (runtime, { image, name, command }) => (await runtime.containers.run({ image, name, command })).id,
   startEphemeral: async (runtime, { image, name, command }) => (await runtime.containers.run({ image, name, command, ephemeral: true })).id,
+  /** Says that a container runs, which ends soon, and returns what the event of its failed clean-up tells. */
+  async hearOfCleanup(runtime, { image, name }) {
+    const events = runtime.events({ follow: true })
+    await runtime.containers.run({ image, name, command: ['sleep', '0.5'] })
+    say('runs')
+    // Events keep no program alive.
+    const life = setInterval(() => {}, 1000)
+    for await (const event of events) {
+      if (event.action !== 'cleanup-error') continue
+      clearInterval(life)
+      return event.attributes.error
+    }
+    return undefined
+  },
   async createAndRemove(runtime, { image, name, count }) {
     for (let i = 0; i < count; i++) {
       const container = await runtime.containers.create({ image, name: `${name}-${i}`, command: ['true'] })
