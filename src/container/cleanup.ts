@@ -1,6 +1,7 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorMessage, isPodlibError } from '../errors/errors.ts'
+import { abandonedWorkersEnded } from '../host/abandoned-workers.ts'
 import { isSameProcess, listProcesses, signalProcess } from '../host/proc.ts'
 import { removeCgroup } from '../host/remove-cgroup.ts'
 import type { Context } from '../lifecycle/context.ts'
@@ -21,6 +22,7 @@ export async function cleanupContainer(context: Context, session: ContainerSessi
 
 /** Undoes an init that failed or was interrupted: nothing of it is running in a place that the row knows. */
 export async function undoInit(context: Context, session: ContainerSession): Promise<void> {
+  await abandonedWorkersEnded(context.paths.runRoot)
   killStragglers(context, session.row.id)
   await releaseHost(context, session)
   await session.patch({ initStep: null })

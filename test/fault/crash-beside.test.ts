@@ -22,6 +22,12 @@ async function withVictim(): Promise<{ store: RuntimeStore; runtime: Runtime }> 
   return { store, runtime }
 }
 
+/** What shows that a program died goes when the store is next opened, and nothing else is left then. */
+async function recovered(store: RuntimeStore): Promise<void> {
+  await store.open()
+  await store.expectNothingLeaked()
+}
+
 describe('a program that dies while another has the store open', () => {
   for (const step of ['init: begun', 'init: mounted', 'init: bundle written', 'init: created']) {
     it(`in the middle of a start (${step}) leaves a container that the other can start`, async () => {
@@ -31,6 +37,7 @@ describe('a program that dies while another has the store open', () => {
       await container.start()
       expect(await container.exec(['echo', 'alive'])).toMatchObject({ stdout: 'alive\n' })
       await container.remove({ force: true })
+      await recovered(store)
     })
   }
 })
