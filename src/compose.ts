@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { arch } from 'node:os'
+import { basename } from 'node:path'
 import { CONFIG_DEFAULTS, type ConfigDefaults } from './bundle/config-defaults.ts'
 import { describeMachine } from './compose-machine.ts'
 import { loadRegistries, loadTrust, openCredentials, openRegistry } from './compose-registry.ts'
-import { cleanupEnded } from './container/cleanup.ts'
-import { isPodlibError, PodlibError } from './errors/errors.ts'
+import { cleanupBehind } from './container/cleanup.ts'
+import { PodlibError } from './errors/errors.ts'
 import { createEventLog } from './events/event-log.ts'
 import { loadHooks } from './hooks/read.ts'
 import type { Host } from './host/host.ts'
@@ -84,7 +85,7 @@ async function assemble(options: ResolvedOptions, paths: StorePaths, owner: File
   const exits = createExitWatch({
     db,
     monitor,
-    onExit: (id) => background.add(cleanupEnded(context, id).catch(leaveForRecovery)),
+    onExit: (id) => background.add(cleanupBehind(context, id)),
   })
   const context: Context = {
     paths,
@@ -151,7 +152,8 @@ function ociRuntimes({ host, options, paths }: Found & { readonly host: () => Pr
     const cgroupManager = opened.facts.makesCgroups ? 'cgroupfs' : 'none'
     const own = { stateDirectory: paths.ociRoot, cacheDirectory: paths.cache, env: programEnv(options.env) }
     const input = { host: opened, path, cgroupManager, ...own } as const
-    return path.endsWith('crun') ? createCrun(input) : createRunc(input)
+    // `crun`, `crun-1.20`, `crun-vm`; any other is spoken to as runc is.
+    return basename(path).startsWith('crun') ? createCrun(input) : createRunc(input)
   }
   return async (nameOrPath) => {
     const path = nameOrPath === undefined ? await defaultRuntime() : findProgram(nameOrPath, { path: options.env.PATH })
@@ -189,11 +191,6 @@ function containerOptions(options: ResolvedOptions): Partial<ResolvedOptions> {
 function programEnv(env: Readonly<Record<string, string>>): Record<string, string> {
   const path = env.PATH ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
   return env.XDG_RUNTIME_DIR === undefined ? { PATH: path } : { PATH: path, XDG_RUNTIME_DIR: env.XDG_RUNTIME_DIR }
-}
-
-/** What cannot be cleaned up now is found again at the next open. */
-function leaveForRecovery(error: unknown): void {
-  if (!isPodlibError(error)) throw error
 }
 
 function cpuInfo(): string {

@@ -1,5 +1,5 @@
 import { closeSync, constants, createReadStream, openSync, writeSync } from 'node:fs'
-import { zstdCompressSync } from 'node:zlib'
+import { constants as zlibConstants, zstdCompressSync } from 'node:zlib'
 import { PodlibError } from '../errors/errors.ts'
 import { type Digest, parseDigest } from '../spec/digest.ts'
 import { decompressedChunks } from './compression.ts'
@@ -26,6 +26,8 @@ const PAYLOAD = 2
 const END = 0
 /** Size of what is compressed into one frame. Larger frames gain little and cost memory. */
 const FRAME_BYTES = 256 * 1024
+/** Headers of tars become no smaller by a higher level. */
+const COMPRESSION = { params: { [zlibConstants.ZSTD_c_compressionLevel]: 1 } }
 const MAX_RECORD_BYTES = 64 * 1024 * 1024
 
 /** Content that is in a file of the unpacked layer. */
@@ -70,16 +72,16 @@ export class ReassemblyWriter {
 
   /** Notes that content of the tree comes next and returns the record's number. */
   payload({ path, size, sparse }: PayloadReference): number {
-    const record = Buffer.alloc(15 + path.length + 16 * (sparse?.length ?? 0))
+    const record = Buffer.allocUnsafe(15 + path.length + 16 * (sparse?.length ?? 0))
     record.writeUInt8(PAYLOAD)
     record.writeUInt16LE(path.length, 1)
     path.copy(record, 3)
-    record.writeBigUInt64LE(BigInt(size), 3 + path.length)
+    writeUInt64(record, size, 3 + path.length)
     record.writeUInt32LE(sparse?.length ?? 0, 11 + path.length)
     let at = 15 + path.length
     for (const { offset, length } of sparse ?? []) {
-      record.writeBigUInt64LE(BigInt(offset), at)
-      record.writeBigUInt64LE(BigInt(length), at + 8)
+      writeUInt64(record, offset, at)
+      writeUInt64(record, length, at + 8)
       at += 16
     }
     this.#append(record)
@@ -89,7 +91,7 @@ export class ReassemblyWriter {
   finish(size: number, diffId: Digest): void {
     const record = Buffer.alloc(10 + diffId.length)
     record.writeUInt8(END)
-    record.writeBigUInt64LE(BigInt(size), 1)
+    writeUInt64(record, size, 1)
     record.writeUInt8(diffId.length, 9)
     record.write(diffId, 10)
     this.#append(record)
@@ -118,12 +120,18 @@ export class ReassemblyWriter {
   }
 
   #flush(): void {
-    const compressed = zstdCompressSync(this.#frame.subarray(0, this.#filled))
+    const compressed = zstdCompressSync(this.#frame.subarray(0, this.#filled), COMPRESSION)
     for (let start = 0; start < compressed.length; ) start += writeSync(this.#fd, compressed, start)
     this.size += compressed.length
     this.#filled = 0
     this.#growing = undefined
   }
+}
+
+/** A size or offset, which is never beyond exact integers. */
+function writeUInt64(record: Buffer, value: number, at: number): void {
+  record.writeUInt32LE(value % 2 ** 32, at)
+  record.writeUInt32LE(Math.floor(value / 2 ** 32), at + 4)
 }
 
 /** Reads a side file record by record. @throws ERR_STORE_CORRUPT when it is damaged */

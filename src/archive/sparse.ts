@@ -15,7 +15,7 @@ export interface SparseHeader {
   readonly name: Buffer | undefined
 }
 
-const OLD_GNU = { map: 386, mapEntries: 4, isExtended: 482, realSize: 483 }
+const OLD_GNU = { map: 386, mapEntries: 4, isExtended: 482, realSize: { start: 483, end: 495, what: 'real size' } }
 const EXTENSION = { mapEntries: 21, isExtended: 504 }
 const NEWLINE = 10
 /** 1 MiB, as for every other header. */
@@ -23,7 +23,7 @@ const MAX_TEXT_MAP_BLOCKS = 2048
 
 /** The map of an old GNU header block; `extended` says that a block with more of it follows. */
 export function oldGnuSparse(block: Buffer, offset: number): { size: number; segments: SparseSegment[]; extended: boolean } {
-  const size = sizeField(block.subarray(OLD_GNU.realSize, OLD_GNU.realSize + 12), { offset, what: 'real size' })
+  const size = sizeField(block, OLD_GNU.realSize, offset)
   const segments = mapFields(block.subarray(OLD_GNU.map), OLD_GNU.mapEntries, offset)
   return { size, segments, extended: block[OLD_GNU.isExtended] !== 0 }
 }
@@ -121,7 +121,7 @@ function mapFields(bytes: Buffer, entries: number, offset: number): SparseSegmen
     const at = index * 24
     // An entry that begins with NUL ends the map.
     if (bytes[at] === 0) break
-    const field = (start: number) => sizeField(bytes.subarray(start, start + 12), { offset, what: 'sparse map' })
+    const field = (start: number) => sizeField(bytes, { start, end: start + 12, what: 'sparse map' }, offset)
     segments.push({ offset: field(at), length: field(at + 12) })
   }
   return segments

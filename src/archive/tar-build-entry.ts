@@ -4,8 +4,9 @@ import type { MemberExtensions } from './tar-extensions.ts'
 import { invalidTar, type TarHeader } from './tar-header.ts'
 
 /** The headers of one member, before they are merged. */
-export interface MemberHeaders extends MemberExtensions {
+export interface MemberHeaders {
   readonly header: TarHeader
+  readonly extensions: MemberExtensions
   /** Offset of the first of them. */
   readonly offset: number
   readonly sparseName: Buffer | undefined
@@ -14,6 +15,8 @@ export interface MemberHeaders extends MemberExtensions {
 /** (uid_t)-1 means "leave as it is" to chown(2), so it can be nobody's. */
 const MAX_ID = 0xfffffffe
 const SLASH = 47
+const NONE: ReadonlyMap<string, Buffer> = new Map()
+const NO_NAME = Buffer.alloc(0)
 
 const TYPES: ReadonlyMap<string, TarEntryType> = new Map([
   ['0', 'file'],
@@ -37,8 +40,9 @@ export function typeOf({ typeflag, isGnu }: TarHeader, offset: number): TarEntry
 }
 
 /** Merges header block, PAX records and GNU long names: GNU names win over PAX, PAX over the block. */
-export function buildEntry({ header, offset, pax, longName, longLink, sparseName }: MemberHeaders): TarEntry {
-  const values: ReadonlyMap<string, Buffer> = pax?.values ?? new Map()
+export function buildEntry({ header, extensions, offset, sparseName }: MemberHeaders): TarEntry {
+  const { pax, longName, longLink } = extensions
+  const values = pax?.values ?? NONE
   const text = (key: string) => (values.get(key)?.length ? values.get(key) : undefined)
   const name = longName ?? sparseName ?? text('path') ?? header.name
   // V7 had no type for directories: a trailing slash said it.
@@ -48,7 +52,7 @@ export function buildEntry({ header, offset, pax, longName, longLink, sparseName
   return {
     type,
     name,
-    linkName: type === 'symlink' || type === 'hard-link' ? (longLink ?? text('linkpath') ?? header.linkName) : Buffer.alloc(0),
+    linkName: type === 'symlink' || type === 'hard-link' ? (longLink ?? text('linkpath') ?? header.linkName) : NO_NAME,
     mode: header.mode,
     uid: checkedId(paxNumber(values, 'uid', offset) ?? header.uid, 'uid', offset),
     gid: checkedId(paxNumber(values, 'gid', offset) ?? header.gid, 'gid', offset),
@@ -56,7 +60,7 @@ export function buildEntry({ header, offset, pax, longName, longLink, sparseName
     storedSize,
     mtime: paxTime(values, 'mtime', offset) ?? { seconds: header.mtime, nanoseconds: 0 },
     atime: paxTime(values, 'atime', offset),
-    xattrs: pax?.xattrs ?? new Map(),
+    xattrs: pax?.xattrs ?? NONE,
     deviceMajor: header.deviceMajor,
     deviceMinor: header.deviceMinor,
     sparse: undefined,

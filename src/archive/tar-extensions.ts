@@ -16,7 +16,9 @@ export class ExtensionHeaders {
   #typeflag = ''
   #content: Buffer = Buffer.alloc(0)
   #filled = 0
-  #found: MemberExtensions = NONE
+  #pax: PaxAttributes | undefined
+  #longName: Buffer | undefined
+  #longLink: Buffer | undefined
 
   /** @throws ERR_LAYER_INVALID for one that is too large to be honest */
   start(typeflag: string, size: number, offset: number): void {
@@ -26,9 +28,9 @@ export class ExtensionHeaders {
     this.#filled = 0
   }
 
-  /** Takes what it still needs and says how much that was. */
-  collect(bytes: Buffer): number {
-    const used = bytes.copy(this.#content, this.#filled)
+  /** Takes what it still needs of the chunk from `start` on, and says how much that was. */
+  collect(chunk: Buffer, start: number): number {
+    const used = chunk.copy(this.#content, this.#filled, start)
     this.#filled += used
     return used
   }
@@ -36,18 +38,16 @@ export class ExtensionHeaders {
   /** Decodes the header once all of it is there. */
   finish(offset: number): boolean {
     if (this.#filled < this.#content.length) return false
-    if (this.#typeflag === 'L') this.#found = { ...this.#found, longName: cutAtNul(this.#content) }
-    else if (this.#typeflag === 'K') this.#found = { ...this.#found, longLink: cutAtNul(this.#content) }
-    else this.#found = { ...this.#found, pax: paxAttributes(parsePaxRecords(this.#content, offset), offset) }
+    if (this.#typeflag === 'L') this.#longName = cutAtNul(this.#content)
+    else if (this.#typeflag === 'K') this.#longLink = cutAtNul(this.#content)
+    else this.#pax = paxAttributes(parsePaxRecords(this.#content, offset), offset)
     return true
   }
 
   /** What was found since the last member. */
   take(): MemberExtensions {
-    const found = this.#found
-    this.#found = NONE
+    const found = { pax: this.#pax, longName: this.#longName, longLink: this.#longLink }
+    this.#pax = this.#longName = this.#longLink = undefined
     return found
   }
 }
-
-const NONE: MemberExtensions = { pax: undefined, longName: undefined, longLink: undefined }

@@ -7,6 +7,7 @@ import { TAR_BLOCK } from './tar-entry.ts'
  */
 export interface TarHeader {
   readonly typeflag: string
+  /** Empty, as is `linkName`, for a header that only says something about another member. */
   readonly name: Buffer
   readonly linkName: Buffer
   readonly mode: number
@@ -20,33 +21,58 @@ export interface TarHeader {
   readonly isGnu: boolean
 }
 
-const CHECKSUM = { start: 148, end: 156 }
-const MAX_SECONDS = BigInt(Number.MAX_SAFE_INTEGER)
+/** Where in a block a number is, and what an error calls it. */
+export interface NumberField {
+  readonly start: number
+  readonly end: number
+  readonly what: string
+}
+
+const MODE = { start: 100, end: 108, what: 'mode' }
+const UID = { start: 108, end: 116, what: 'uid' }
+const GID = { start: 116, end: 124, what: 'gid' }
+const SIZE = { start: 124, end: 136, what: 'size' }
+const MTIME = { start: 136, end: 148, what: 'mtime' }
+const CHECKSUM = { start: 148, end: 156, what: 'checksum' }
+const DEVICE_MAJOR = { start: 329, end: 337, what: 'device major' }
+const DEVICE_MINOR = { start: 337, end: 345, what: 'device minor' }
+/** Where GNU has times and ustar has the prefix. */
+const GNU_TIMES = [
+  { start: 345, end: 357, what: 'atime' },
+  { start: 357, end: 369, what: 'ctime' },
+]
+const EMPTY = Buffer.alloc(0)
+const SLASH = Buffer.from('/')
+const BLANK = 32
 
 export function invalidTar(message: string, offset: number, details: Record<string, unknown> = {}): PodlibError {
   return new PodlibError('ERR_LAYER_INVALID', `${message} at byte ${offset} of the tar`, { details: { offset, ...details } })
 }
 
-/** Decodes a header block that is not all zeros. @throws ERR_LAYER_INVALID */
+/** Decodes a header block that is not all zeros. Keeps nothing of the block. @throws ERR_LAYER_INVALID */
 export function parseTarHeader(block: Buffer, offset: number): TarHeader {
   verifyChecksum(block, offset)
-  const number = (start: number, length: number, what: string) => sizeField(block.subarray(start, start + length), { offset, what })
-  const magic = block.toString('latin1', 257, 265)
-  const isGnu = magic === 'ustar  \0'
+  const typeflag = String.fromCharCode(block[156] ?? 0)
+  const isMember = !isExtensionType(typeflag)
+  const hasDevice = hasText(block, 257, 'ustar')
   return {
-    typeflag: String.fromCharCode(block[156] ?? 0),
-    // Copies: the block is a view of a chunk that is soon given back.
-    name: joinPrefix(headerPrefix(block, magic), cutAtNul(block.subarray(0, 100))),
-    linkName: Buffer.from(cutAtNul(block.subarray(157, 257))),
-    mode: number(100, 8, 'mode') & 0o7777,
-    uid: number(108, 8, 'uid'),
-    gid: number(116, 8, 'gid'),
-    size: number(124, 12, 'size'),
-    mtime: secondsField(block.subarray(136, 148), offset),
-    deviceMajor: magic.startsWith('ustar') ? number(329, 8, 'device major') : 0,
-    deviceMinor: magic.startsWith('ustar') ? number(337, 8, 'device minor') : 0,
-    isGnu,
+    typeflag,
+    name: isMember ? memberName(block) : EMPTY,
+    linkName: isMember ? textField(block, 157, 257) : EMPTY,
+    mode: sizeField(block, MODE, offset) & 0o7777,
+    uid: sizeField(block, UID, offset),
+    gid: sizeField(block, GID, offset),
+    size: sizeField(block, SIZE, offset),
+    mtime: secondsField(block, offset),
+    deviceMajor: hasDevice ? sizeField(block, DEVICE_MAJOR, offset) : 0,
+    deviceMinor: hasDevice ? sizeField(block, DEVICE_MINOR, offset) : 0,
+    isGnu: isGnu(block),
   }
+}
+
+/** PAX headers, GNU long names and links, and volume labels. */
+export function isExtensionType(typeflag: string): boolean {
+  return 'xgLKV'.includes(typeflag)
 }
 
 /** The bytes before the first NUL. */
@@ -56,69 +82,91 @@ export function cutAtNul(bytes: Buffer): Buffer {
 }
 
 /** A numeric field that counts something: octal or base-256, never negative, never beyond exact integers. */
-export function sizeField(field: Buffer, where: { offset: number; what: string }): number {
-  const value = numericField(field)
-  if (value === undefined || value < 0n || value > BigInt(Number.MAX_SAFE_INTEGER)) {
-    throw invalidTar(`${where.what} field of a tar header is not a usable number`, where.offset, { field: where.what })
+export function sizeField(block: Buffer, field: NumberField, offset: number): number {
+  const value = numericField(block, field)
+  if (value === undefined || value < 0 || value > Number.MAX_SAFE_INTEGER) {
+    throw invalidTar(`${field.what} field of a tar header is not a usable number`, offset, { field: field.what })
   }
-  return Number(value)
+  return value
 }
 
-// Old writers put the sum of signed bytes; both are accepted everywhere.
 function verifyChecksum(block: Buffer, offset: number): void {
-  let unsigned = 0
-  let signed = 0
-  for (let index = 0; index < TAR_BLOCK; index++) {
-    const byte = index >= CHECKSUM.start && index < CHECKSUM.end ? 32 : (block[index] ?? 0)
-    unsigned += byte
-    signed += byte > 127 ? byte - 256 : byte
-  }
-  const stored = numericField(block.subarray(CHECKSUM.start, CHECKSUM.end))
-  if (stored !== BigInt(unsigned) && stored !== BigInt(signed)) throw invalidTar('not a tar header: the checksum is wrong', offset)
+  let sum = 0
+  // `| 0` says that the sum stays a small integer, which halves the time.
+  for (let index = 0; index < TAR_BLOCK; index++) sum = (sum + (block[index] as number)) | 0
+  // The field itself counts as blanks.
+  for (let index = CHECKSUM.start; index < CHECKSUM.end; index++) sum += BLANK - (block[index] as number)
+  const stored = numericField(block, CHECKSUM)
+  // Old writers put the sum of signed bytes; both are accepted everywhere.
+  if (stored !== sum && stored !== sum - 256 * negativeBytes(block)) throw invalidTar('not a tar header: the checksum is wrong', offset)
 }
 
-function headerPrefix(block: Buffer, magic: string): Buffer {
-  if (magic.startsWith('ustar\0')) {
+function negativeBytes(block: Buffer): number {
+  return block.filter((byte, index) => byte > 127 && (index < CHECKSUM.start || index >= CHECKSUM.end)).length
+}
+
+function isGnu(block: Buffer): boolean {
+  return hasText(block, 257, 'ustar  \0')
+}
+
+function memberName(block: Buffer): Buffer {
+  const prefix = headerPrefix(block)
+  const name = textField(block, 0, 100)
+  return prefix.length === 0 ? name : Buffer.concat([prefix, SLASH, name])
+}
+
+function headerPrefix(block: Buffer): Buffer {
+  if (hasText(block, 257, 'ustar\0')) {
     // star keeps its access and change times in the tail of the prefix field.
-    const isStar = block.toString('latin1', 508, 512) === 'tar\0'
-    return cutAtNul(block.subarray(345, isStar ? 476 : 500))
+    return textField(block, 345, hasText(block, 508, 'tar\0') ? 476 : 500)
   }
-  if (magic !== 'ustar  \0') return Buffer.alloc(0)
+  if (!isGnu(block)) return EMPTY
   // GNU has times here. Go before 1.8 wrote a ustar prefix under GNU magic: if the times are no numbers
   // and the bytes look like a path, that is what they are.
-  const times = [numericField(block.subarray(345, 357)), numericField(block.subarray(357, 369))]
-  const prefix = cutAtNul(block.subarray(345, 500))
-  return times.includes(undefined) && prefix.every((byte) => byte < 128) ? prefix : Buffer.alloc(0)
+  if (GNU_TIMES.every((field) => numericField(block, field) !== undefined)) return EMPTY
+  const prefix = textField(block, 345, 500)
+  return prefix.every((byte) => byte < 128) ? prefix : EMPTY
 }
 
-function joinPrefix(prefix: Buffer, name: Buffer): Buffer {
-  return prefix.length === 0 ? Buffer.from(name) : Buffer.concat([prefix, Buffer.from('/'), name])
+/** A copy of the bytes before the first NUL. */
+function textField(block: Buffer, start: number, end: number): Buffer {
+  let stop = start
+  while (stop < end && block[stop] !== 0) stop++
+  if (stop === start) return EMPTY
+  const text = Buffer.allocUnsafe(stop - start)
+  block.copy(text, 0, start, stop)
+  return text
 }
 
-function secondsField(field: Buffer, offset: number): number {
-  const value = numericField(field)
+function hasText(block: Buffer, start: number, text: string): boolean {
+  for (let index = 0; index < text.length; index++) if (block[start + index] !== text.charCodeAt(index)) return false
+  return true
+}
+
+function secondsField(block: Buffer, offset: number): number {
+  const value = numericField(block, MTIME)
   if (value === undefined) throw invalidTar('mtime field of a tar header is not a number', offset, { field: 'mtime' })
   // Clamped, never refused: the file system narrows it further.
-  if (value > MAX_SECONDS) return Number.MAX_SAFE_INTEGER
-  return value < -MAX_SECONDS ? -Number.MAX_SAFE_INTEGER : Number(value)
+  return Math.max(-Number.MAX_SAFE_INTEGER, Math.min(value, Number.MAX_SAFE_INTEGER))
 }
 
-/** Octal text with blanks or NULs around it (empty is 0), or big-endian two's complement after a set top bit. */
-function numericField(field: Buffer): bigint | undefined {
-  if (((field[0] ?? 0) & 0x80) !== 0) return BigInt.asIntN(field.length * 8 - 1, BigInt(`0x${field.toString('hex')}`))
-  let index = 0
-  while (index < field.length && isBlank(field[index])) index++
+/**
+ * Octal text with blanks or NULs around it (empty is 0), or big-endian two's complement after a set top bit.
+ * What is beyond exact integers comes out inexact, but still beyond them.
+ */
+function numericField(block: Buffer, { start, end }: NumberField): number | undefined {
+  if (((block[start] ?? 0) & 0x80) !== 0) {
+    return Number(BigInt.asIntN((end - start) * 8 - 1, BigInt(`0x${block.toString('hex', start, end)}`)))
+  }
+  let index = start
+  while (index < end && (block[index] === BLANK || block[index] === 0)) index++
   let value = 0
-  for (; index < field.length; index++) {
-    const digit = (field[index] ?? 0) - 48
+  for (; index < end; index++) {
+    const digit = (block[index] as number) - 48
     if (digit < 0 || digit > 7) break
     value = value * 8 + digit
   }
-  while (field[index] === 32) index++
+  while (index < end && block[index] === BLANK) index++
   // What follows a NUL is left-over memory of the writer.
-  return index >= field.length || field[index] === 0 ? BigInt(value) : undefined
-}
-
-function isBlank(byte: number | undefined): boolean {
-  return byte === 32 || byte === 0
+  return index >= end || block[index] === 0 ? value : undefined
 }

@@ -1,9 +1,10 @@
 import type { FileHandle } from 'node:fs/promises'
 import { PodlibError } from '../errors/errors.ts'
-import { type PaxAttributes, parsePaxRecords, paxAttributes } from './pax.ts'
+import { parsePaxRecords, paxAttributes } from './pax.ts'
 import { buildEntry } from './tar-build-entry.ts'
 import { TAR_BLOCK, type TarEntry, tarPadding } from './tar-entry.ts'
-import { cutAtNul, invalidTar, parseTarHeader, type TarHeader } from './tar-header.ts'
+import type { MemberExtensions } from './tar-extensions.ts'
+import { cutAtNul, invalidTar, isExtensionType, parseTarHeader, type TarHeader } from './tar-header.ts'
 
 /** A member of a tar on disk: what its headers say, and where its content begins. */
 export interface IndexedEntry extends TarEntry {
@@ -19,6 +20,7 @@ export interface TarIndexLimits {
 /** Headers are read this much at a time: small members follow each other closely. */
 const READ_BYTES = 64 * 1024
 const ZERO_BLOCK = Buffer.alloc(TAR_BLOCK)
+const NO_EXTENSIONS: MemberExtensions = { pax: undefined, longName: undefined, longLink: undefined }
 
 /**
  * Lists the members of a tar in a file by reading its headers only: an archive of gigabytes takes as many reads as it
@@ -29,7 +31,7 @@ const ZERO_BLOCK = Buffer.alloc(TAR_BLOCK)
 export async function* indexTar(file: FileHandle, limits: TarIndexLimits, signal?: AbortSignal): AsyncGenerator<IndexedEntry> {
   const { size: fileSize } = await file.stat()
   const reader = new BlockReader(file)
-  let extensions: Extensions = {}
+  let extensions = NO_EXTENSIONS
   let entries = 0
   for (let offset = 0; ; ) {
     signal?.throwIfAborted()
@@ -39,8 +41,7 @@ export async function* indexTar(file: FileHandle, limits: TarIndexLimits, signal
     if (block.length < TAR_BLOCK) throw invalidTar('the tar is cut off', offset)
     const header = parseTarHeader(block, offset)
     const content = offset + TAR_BLOCK
-    const isExtension = 'gxLKV'.includes(header.typeflag)
-    if (isExtension) {
+    if (isExtensionType(header.typeflag)) {
       if (header.size > limits.maxHeaderBytes) throw tooLarge(`a header of ${header.size} bytes`)
       extensions = extend(extensions, header, { bytes: await reader.read(content, header.size), offset })
       offset = content + header.size + tarPadding(header.size)
@@ -49,38 +50,28 @@ export async function* indexTar(file: FileHandle, limits: TarIndexLimits, signal
     // Its content is not in one piece, and extra header blocks would follow.
     if (header.typeflag === 'S' || isSparse(extensions)) throw invalidTar('a sparse member', offset)
     if (++entries > limits.maxEntries) throw tooLarge(`more than ${limits.maxEntries} members`)
-    const entry = buildEntry({
-      header,
-      offset,
-      pax: extensions.pax,
-      longName: extensions.name,
-      longLink: extensions.link,
-      sparseName: undefined,
-    })
+    const entry = buildEntry({ header, extensions, offset, sparseName: undefined })
     if (content + entry.storedSize > fileSize) throw invalidTar('the tar is cut off', offset)
     yield { ...entry, contentOffset: content }
-    extensions = {}
+    extensions = NO_EXTENSIONS
     offset = content + entry.storedSize + tarPadding(entry.storedSize)
   }
 }
 
-/** What precedes a member and belongs to it. */
-interface Extensions {
-  readonly pax?: PaxAttributes
-  readonly name?: Buffer
-  readonly link?: Buffer
-}
-
-function isSparse({ pax }: Extensions): boolean {
+function isSparse({ pax }: MemberExtensions): boolean {
   return pax?.records.some(({ key }) => key.startsWith('GNU.sparse.')) ?? false
 }
 
-function extend(before: Extensions, { typeflag, size }: TarHeader, { bytes, offset }: { bytes: Buffer; offset: number }): Extensions {
+function extend(
+  before: MemberExtensions,
+  { typeflag, size }: TarHeader,
+  { bytes, offset }: { bytes: Buffer; offset: number },
+): MemberExtensions {
   if (bytes.length < size) throw invalidTar('the tar is cut off', offset)
   const own = Buffer.from(bytes)
   if (typeflag === 'x') return { ...before, pax: paxAttributes(parsePaxRecords(own, offset), offset) }
-  if (typeflag === 'L') return { ...before, name: cutAtNul(own) }
-  if (typeflag === 'K') return { ...before, link: cutAtNul(own) }
+  if (typeflag === 'L') return { ...before, longName: cutAtNul(own) }
+  if (typeflag === 'K') return { ...before, longLink: cutAtNul(own) }
   return before
 }
 

@@ -2,14 +2,14 @@ import { checkedSegments, oldGnuExtension, oldGnuSparse, paxSparse, TextMap } fr
 import { buildEntry, typeOf } from './tar-build-entry.ts'
 import { type SparseSegment, TAR_BLOCK, type TarEntry, tarPadding } from './tar-entry.ts'
 import { ExtensionHeaders, MAX_EXTENSION_BYTES } from './tar-extensions.ts'
-import { invalidTar, parseTarHeader, type TarHeader } from './tar-header.ts'
+import { invalidTar, isExtensionType, parseTarHeader, type TarHeader } from './tar-header.ts'
 
 /**
  * Receives a tar in order. `framing` and `data` together are every byte of the tar, once, in order:
  * enough to write the same tar again. Buffers are views of the chunk that was pushed.
  */
 export interface TarSink {
-  /** Bytes that are no file's content: headers, PAX blocks, sparse maps, padding, end blocks. */
+  /** Bytes that are no file's content: headers, PAX blocks, sparse maps, padding, end blocks. Before the entry that they lead to. */
   framing(bytes: Buffer): void
   entry(entry: TarEntry): void
   /** Content of the current entry; `position` is where in the file it belongs. */
@@ -39,9 +39,14 @@ export class TarReader {
   readonly #sink: TarSink
   readonly #extensions = new ExtensionHeaders()
   #state: State = 'header'
-  #offset = 0
-  #carry: Buffer | undefined
-  #carried = 0
+  #chunk: Buffer = EMPTY
+  /** Where in the tar the chunk begins. */
+  #chunkOffset = 0
+  /** How much of the chunk has been parsed, and up to where the sink knows of it. */
+  #at = 0
+  #framed = 0
+  readonly #block = Buffer.allocUnsafeSlow(TAR_BLOCK)
+  #blockFilled = 0
   #remaining = 0
   #zeroBlocks = 0
   #entryOffset: number | undefined
@@ -59,75 +64,62 @@ export class TarReader {
 
   /** How many bytes have been parsed. */
   get offset(): number {
-    return this.#offset
+    return this.#chunkOffset + this.#at
   }
 
   /** @throws ERR_LAYER_INVALID with the offset; the reader is unusable afterwards */
   push(chunk: Buffer): void {
-    let position = 0
-    while (position < chunk.length) {
-      const used = this.#step(position === 0 ? chunk : chunk.subarray(position))
-      position += used
-      this.#offset += used
-    }
+    this.#chunk = chunk
+    this.#chunkOffset += this.#at
+    this.#at = this.#framed = 0
+    while (this.#at < chunk.length) this.#step()
+    this.#sendFraming()
+    // The chunk is not ours to keep.
+    this.#chunk = EMPTY
   }
 
   /** The tar has ended. Legal after end blocks and, without them, after whole content. */
   end(): void {
-    const atBorder = (this.#state === 'header' && this.#carried === 0 && this.#entryOffset === undefined) || this.#state === 'trailer'
+    const atBorder = (this.#state === 'header' && this.#blockFilled === 0 && this.#entryOffset === undefined) || this.#state === 'trailer'
     // umoci leaves out the padding of the last member.
     const inPadding = this.#state === 'skip' && this.#entryOffset === undefined && this.#remaining < TAR_BLOCK
-    if (!atBorder && !inPadding) throw invalidTar('the tar is cut off', this.#offset)
+    if (!atBorder && !inPadding) throw invalidTar('the tar is cut off', this.offset)
   }
 
-  #step(bytes: Buffer): number {
-    switch (this.#state) {
-      case 'data':
-        return this.#data(bytes)
-      case 'skip':
-        return this.#skip(bytes)
-      case 'extension':
-        return this.#collectExtension(bytes)
-      case 'trailer':
-        return this.#trailer(bytes)
-      default:
-        return this.#block(bytes)
-    }
+  #step(): void {
+    if (this.#state === 'data') this.#data()
+    else if (this.#state === 'skip') this.#skip()
+    else if (this.#state === 'extension') this.#collectExtension()
+    else if (this.#state === 'trailer') this.#trailer()
+    else this.#gatherBlock()
   }
 
-  /** Gathers one 512-byte block, without a copy when it lies in one chunk. */
-  #block(bytes: Buffer): number {
-    if (this.#carried === 0 && bytes.length >= TAR_BLOCK) {
-      this.#handleBlock(bytes.subarray(0, TAR_BLOCK), this.#offset)
-      return TAR_BLOCK
-    }
-    this.#carry ??= Buffer.allocUnsafeSlow(TAR_BLOCK)
-    const used = bytes.copy(this.#carry, this.#carried)
-    this.#carried += used
-    if (this.#carried === TAR_BLOCK) {
-      const block = Buffer.from(this.#carry)
-      this.#carried = 0
-      this.#handleBlock(block, this.#offset + used - TAR_BLOCK)
-    }
-    return used
+  /** Hands out what has been parsed since the last content: one piece, however many headers it is. */
+  #sendFraming(): void {
+    if (this.#framed < this.#at) this.#sink.framing(this.#chunk.subarray(this.#framed, this.#at))
+    this.#framed = this.#at
   }
 
-  #handleBlock(block: Buffer, offset: number): void {
-    if (this.#state === 'header') {
-      if (this.#zeroBlocks > 0 && !block.equals(ZERO_BLOCK)) throw invalidTar('data after an end block', offset)
-      if (block.equals(ZERO_BLOCK) && this.#entryOffset !== undefined) throw invalidTar('a header without an entry', offset)
-    }
-    this.#sink.framing(block)
-    if (this.#state === 'header') this.#headerBlock(block, offset)
-    else if (this.#state === 'gnu-map') this.#gnuMapBlock(oldGnuExtension(block, offset))
-    else this.#textMapBlock(block)
+  /** Copies one 512-byte block, which may be in several chunks: cheaper than to make a view of each. */
+  #gatherBlock(): void {
+    const used = this.#chunk.copy(this.#block, this.#blockFilled, this.#at)
+    this.#at += used
+    this.#blockFilled += used
+    if (this.#blockFilled < TAR_BLOCK) return
+    this.#blockFilled = 0
+    const offset = this.offset - TAR_BLOCK
+    if (this.#state === 'header') this.#headerBlock(this.#block, offset)
+    else if (this.#state === 'gnu-map') this.#gnuMapBlock(oldGnuExtension(this.#block, offset), offset)
+    else this.#textMapBlock(this.#block)
   }
 
   #headerBlock(block: Buffer, offset: number): void {
-    if (block.equals(ZERO_BLOCK)) {
+    if (block[0] === 0 && block.equals(ZERO_BLOCK)) {
+      if (this.#entryOffset !== undefined) throw invalidTar('a header without an entry', offset)
       if (++this.#zeroBlocks === 2) this.#state = 'trailer'
       return
     }
+    if (this.#zeroBlocks > 0) throw invalidTar('data after an end block', offset)
     const header = parseTarHeader(block, offset)
     const { typeflag, size } = header
     if (typeflag === 'g' || typeflag === 'V') {
@@ -136,7 +128,7 @@ export class TarReader {
       return
     }
     this.#entryOffset ??= offset
-    if ('xLK'.includes(typeflag)) this.#startExtension(typeflag, size, offset)
+    if (isExtensionType(typeflag)) this.#startExtension(typeflag, size, offset)
     else this.#firstMemberBlock(header, block, offset)
   }
 
@@ -145,7 +137,7 @@ export class TarReader {
     if (header.typeflag === 'S' && header.isGnu) {
       const { extended, ...map } = oldGnuSparse(block, offset)
       this.#gnuMap = map
-      this.#gnuMapBlock({ segments: [], extended })
+      this.#gnuMapBlock({ segments: [], extended }, offset)
     } else this.#memberHeader(header)
   }
 
@@ -153,20 +145,19 @@ export class TarReader {
     this.#extensions.start(typeflag, size, offset)
     this.#remaining = size
     this.#state = 'extension'
-    if (size === 0) this.#collectExtension(EMPTY)
+    if (size === 0) this.#collectExtension()
   }
 
-  #collectExtension(bytes: Buffer): number {
-    const used = this.#extensions.collect(bytes)
-    this.#sink.framing(bytes.subarray(0, used))
-    if (this.#extensions.finish(this.#offset)) this.#skipNext(tarPadding(this.#remaining))
-    return used
+  #collectExtension(): void {
+    const start = this.offset
+    this.#at += this.#extensions.collect(this.#chunk, this.#at)
+    if (this.#extensions.finish(start)) this.#skipNext(tarPadding(this.#remaining))
   }
 
-  #gnuMapBlock({ segments, extended }: { segments: SparseSegment[]; extended: boolean }): void {
+  #gnuMapBlock({ segments, extended }: { segments: SparseSegment[]; extended: boolean }, offset: number): void {
     const map = this.#gnuMap as GnuMap
     for (const segment of segments) map.segments.push(segment)
-    if (map.segments.length * 24 > MAX_EXTENSION_BYTES) throw invalidTar('sparse map is too long', this.#offset)
+    if (map.segments.length * 24 > MAX_EXTENSION_BYTES) throw invalidTar('sparse map is too long', offset)
     if (extended) this.#state = 'gnu-map'
     else this.#memberHeader(this.#header as TarHeader)
   }
@@ -177,7 +168,7 @@ export class TarReader {
     const extensions = this.#extensions.take()
     const { pax } = extensions
     const sparse = pax && typeOf(header, offset) === 'file' ? paxSparse(pax, offset) : undefined
-    const entry = buildEntry({ header, offset, ...extensions, sparseName: sparse?.name })
+    const entry = buildEntry({ header, extensions, offset, sparseName: sparse?.name })
     this.#header = this.#entryOffset = undefined
     const map = this.#gnuMap ?? sparse
     this.#gnuMap = undefined
@@ -211,15 +202,19 @@ export class TarReader {
     this.#remaining = entry.storedSize
     this.#segment = this.#segmentDone = this.#position = 0
     this.#state = 'data'
+    this.#sendFraming()
     this.#sink.entry(entry)
     if (this.#remaining === 0) this.#finishEntry()
   }
 
-  #data(bytes: Buffer): number {
+  #data(): void {
     const entry = this.#entry as TarEntry
     const segment = entry.sparse?.[this.#segment]
     const wanted = segment ? Math.min(segment.length - this.#segmentDone, this.#remaining) : this.#remaining
-    const piece = bytes.length <= wanted ? bytes : bytes.subarray(0, wanted)
+    const piece = this.#chunk.subarray(this.#at, this.#at + wanted)
+    this.#at += piece.length
+    // Content is no framing.
+    this.#framed = this.#at
     this.#sink.data(piece, segment ? segment.offset + this.#segmentDone : this.#position)
     this.#position += piece.length
     this.#remaining -= piece.length
@@ -229,7 +224,6 @@ export class TarReader {
       this.#segmentDone = 0
     }
     if (this.#remaining === 0) this.#finishEntry()
-    return piece.length
   }
 
   #finishEntry(): void {
@@ -244,18 +238,16 @@ export class TarReader {
     this.#state = length === 0 ? 'header' : 'skip'
   }
 
-  #skip(bytes: Buffer): number {
-    const piece = bytes.length <= this.#remaining ? bytes : bytes.subarray(0, this.#remaining)
-    this.#sink.framing(piece)
-    this.#skipNext(this.#remaining - piece.length)
-    return piece.length
+  #skip(): void {
+    const used = Math.min(this.#chunk.length - this.#at, this.#remaining)
+    this.#at += used
+    this.#skipNext(this.#remaining - used)
   }
 
   /** Zeros may follow the end blocks; anything else could hide content from some readers. */
-  #trailer(bytes: Buffer): number {
-    const piece = bytes.subarray(0, ZEROS.length)
-    if (!piece.equals(ZEROS.subarray(0, piece.length))) throw invalidTar('data after the end of the tar', this.#offset)
-    this.#sink.framing(piece)
-    return piece.length
+  #trailer(): void {
+    const piece = this.#chunk.subarray(this.#at, this.#at + ZEROS.length)
+    if (!piece.equals(ZEROS.subarray(0, piece.length))) throw invalidTar('data after the end of the tar', this.offset)
+    this.#at += piece.length
   }
 }

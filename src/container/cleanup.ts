@@ -1,10 +1,12 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { isPodlibError } from '../errors/errors.ts'
+import { errorMessage, isPodlibError } from '../errors/errors.ts'
+import { abandonedWorkersEnded } from '../host/abandoned-workers.ts'
 import { isSameProcess, listProcesses, signalProcess } from '../host/proc.ts'
 import { removeCgroup } from '../host/remove-cgroup.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
+import { getContainer } from '../state/container-table.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { cgroupPath } from './cgroup-path.ts'
 
@@ -20,6 +22,7 @@ export async function cleanupContainer(context: Context, session: ContainerSessi
 
 /** Undoes an init that failed or was interrupted: nothing of it is running in a place that the row knows. */
 export async function undoInit(context: Context, session: ContainerSession): Promise<void> {
+  await abandonedWorkersEnded(context.paths.runRoot)
   killStragglers(context, session.row.id)
   await releaseHost(context, session)
   await session.patch({ initStep: null })
@@ -62,7 +65,7 @@ function commandLine(pid: number): string {
 }
 
 /** Cleans up a container that has just ended, and removes it when it was ephemeral. What is gone meanwhile is fine. */
-export async function cleanupEnded(context: Context, id: string): Promise<void> {
+async function cleanupEnded(context: Context, id: string): Promise<void> {
   try {
     await withContainer(context, id, async (session) => {
       // The verb that made it still wants its log, and then takes it away as a whole.
@@ -74,6 +77,26 @@ export async function cleanupEnded(context: Context, id: string): Promise<void> 
   } catch (error) {
     if (!isPodlibError(error, 'ERR_CONTAINER_NOT_FOUND')) throw error
   }
+}
+
+/**
+ * The same behind everybody's back. Nobody is there to be told of a failure, which must not end the application: it becomes
+ * an event, and what is left is cleaned up when the container is next used or the store is next opened.
+ */
+export async function cleanupBehind(context: Context, id: string): Promise<void> {
+  try {
+    await cleanupEnded(context, id)
+  } catch (failure) {
+    await announceFailure(context, id, errorMessage(failure)).catch(() => {})
+  }
+}
+
+async function announceFailure({ db, events }: Context, id: string, error: string): Promise<void> {
+  const row = getContainer(db, id)
+  if (row === undefined) return
+  const { name, imageName, labels } = row
+  const attributes = { ...(imageName && { image: imageName }), labels, error }
+  await events.publish({ type: 'container', action: 'cleanup-error', id, name, attributes })
 }
 
 function isAttended({ row: { ownerPid, ownerStartTime }, stored }: ContainerSession): boolean {

@@ -5,6 +5,7 @@ import { checkPullPolicy, type PullPolicy } from '../image/pull-policy.ts'
 import { findImage } from '../image/resolve-name.ts'
 import { parseImageConfig } from '../image/select-manifest.ts'
 import type { Context } from '../lifecycle/context.ts'
+import { validateContainerOptions } from '../spec/validate-container.ts'
 import { invalidOption } from '../util/options.ts'
 import type { ContainerImage } from './create.ts'
 
@@ -35,11 +36,8 @@ export async function imageFor(
       if (!isPodlibError(error, 'ERR_IMAGE_NOT_FOUND')) throw error
     }
   }
-  const [{ pullImage }, { validateContainerOptions }] = await Promise.all([
-    import('../image/pull.ts'),
-    import('../spec/validate-container.ts'),
-  ])
   validateContainerOptions(options)
+  const { pullImage } = await import('../image/pull.ts')
   const pulled = await pullImage(context, image, { policy: policy === 'missing' ? 'always' : policy, ...(signal && { signal }) })
   return { ...storedImage(context, { id: pulled.id }), name: pulled.name }
 }

@@ -77,7 +77,8 @@ export interface Bundle {
 export async function prepareBundle(context: Context, session: ContainerSession, stored: StoredContainer): Promise<Bundle> {
   const { row } = session
   const storage = await context.storage()
-  mkdirSync(context.paths.bundle(row.id), { recursive: true, mode: 0o700 })
+  // The second shows the next process, should this one die, that there may be something to sweep.
+  for (const path of [context.paths.bundle(row.id), context.paths.io]) mkdirSync(path, { recursive: true, mode: 0o700 })
   // The worker mounts while this process writes the spec.
   const ids = ownIds(stored.config)
   const mounted = storage

@@ -1,6 +1,6 @@
-import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { planRecovery } from '../lifecycle/recover.ts'
+import { tolerated } from '../lifecycle/tolerated.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import { cleanupContainer, removeExited, undoInit } from './cleanup.ts'
 import { removeContainer } from './remove.ts'
@@ -19,7 +19,7 @@ export async function recoverContainers(context: Context): Promise<void> {
     ...undo.map((id) => ({ id, mend: () => withContainer(context, id, (session) => undoInterrupted(context, session), PATIENCE) })),
     ...remove.map((id) => ({ id, mend: () => finishRemoval(context, id) })),
   ]
-  await Promise.all(tasks.map(({ mend }) => mend().catch(ignoreForNow)))
+  await Promise.all(tasks.map(({ mend }) => tolerated(mend)))
 }
 
 /** What the rows showed may have been the work of a living process: with the lock in hand it counts what they show now. */
@@ -35,8 +35,4 @@ async function finishRemoval(context: Context, id: string): Promise<void> {
     return true
   }
   if (!(await withContainer(context, id, finish, PATIENCE))) await removeContainer(context, id, { force: true })
-}
-
-function ignoreForNow(error: unknown): void {
-  if (!isPodlibError(error)) throw error
 }

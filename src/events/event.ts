@@ -63,6 +63,8 @@ type ContainerAction =
   | 'update'
 
 type ContainerEvents = Same<ContainerAction, ContainerEventAttributes> & {
+  /** It has ended, and something of it could not be cleaned up; that is tried again when it is next used or the store is next opened. */
+  readonly 'cleanup-error': ContainerEventAttributes & { readonly error: string }
   readonly died: ContainerEventAttributes & ExitAttributes
   readonly exec: ContainerEventAttributes & { readonly execId: string; readonly command: readonly string[] }
   readonly exec_died: ContainerEventAttributes & { readonly execId: string; readonly exitCode: number }

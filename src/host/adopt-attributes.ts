@@ -1,6 +1,6 @@
 import { chmodSync, lchownSync, lstatSync } from 'node:fs'
 import { errorCode } from '../errors/errors.ts'
-import { lgetxattr, llistxattr, lsetxattr, utimensat } from './sys/libc.ts'
+import { lgetxattr, llistxattr, lsetxattr, type TimeSpec, utimensat } from './sys/libc.ts'
 
 /** Overlay's own, which say what a directory is to the layers below it, and the label, which goes by what the host uses it for. */
 const NOT_ITS_OWN = /^(?:trusted\.overlay\.|user\.overlay\.|security\.selinux$)/
@@ -28,7 +28,7 @@ function copyXattr(copy: string | Buffer, original: string | Buffer, name: strin
 
 const SECOND_NS = 1_000_000_000n
 
-function timeSpec(nanoseconds: bigint): { sec: bigint; nsec: number } {
-  const nsec = ((nanoseconds % SECOND_NS) + SECOND_NS) % SECOND_NS
-  return { sec: (nanoseconds - nsec) / SECOND_NS, nsec: Number(nsec) }
+function timeSpec(time: bigint): TimeSpec {
+  const nanoseconds = ((time % SECOND_NS) + SECOND_NS) % SECOND_NS
+  return { seconds: Number((time - nanoseconds) / SECOND_NS), nanoseconds: Number(nanoseconds) }
 }

@@ -1,5 +1,6 @@
 import { mkdirSync, readFileSync } from 'node:fs'
 import { ownFile } from '../util/own-file.ts'
+import { WORKER_RUN_ROOT } from './abandoned-workers.ts'
 import type { Host, HostFacts } from './host.ts'
 import { mapsEverything, parseIdMap } from './id-map.ts'
 import { readPauseRecord } from './pause-process.ts'
@@ -29,7 +30,7 @@ const CAP_SYS_ADMIN = 21n
  * one place that tells the two apart.
  */
 export async function openHost(options: OpenHostOptions): Promise<Host> {
-  const worker = { file: process.execPath, args: [...WORKER_FLAGS, ownFile('programs/host-worker')], env: workerEnv(options.env) }
+  const worker = { file: process.execPath, args: [...WORKER_FLAGS, ownFile('programs/host-worker')], env: workerEnv(options) }
   if (isPrivileged(options.user.uid)) return createWorkerHost({ facts: ownFacts(), command: async () => worker })
   const nsenter = findProgram('nsenter', { path: options.env.PATH })
   const join = () => options.exclusively(() => joinUserNamespace(options))
@@ -68,9 +69,9 @@ function ownFacts(): HostFacts {
 }
 
 /** What the worker may know of the application's environment; a compile cache of the application saves the worker's compiling too. */
-function workerEnv(env: Readonly<Record<string, string>>): Record<string, string> {
+function workerEnv({ env, runRoot }: OpenHostOptions): Record<string, string> {
   const kept = ['PATH', 'XDG_RUNTIME_DIR', 'NODE_COMPILE_CACHE'].flatMap((name) =>
     env[name] === undefined ? [] : [[name, env[name]] as const],
   )
-  return Object.fromEntries(kept)
+  return { ...Object.fromEntries(kept), [WORKER_RUN_ROOT]: runRoot }
 }

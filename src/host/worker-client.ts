@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fromWireError, PodlibError } from '../errors/errors.ts'
+import { WORKER_PARENT } from './abandoned-workers.ts'
 import type { RunJobOptions } from './host.ts'
 import type { WorkerReply, WorkerRequest } from './worker-server.ts'
 
@@ -34,7 +35,7 @@ export class WorkerClient {
     const child = spawn(command.file, command.args, {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       serialization: 'advanced',
-      env: { ...command.env },
+      env: { ...command.env, [WORKER_PARENT]: String(process.pid) },
       cwd: '/',
       detached: true,
     })

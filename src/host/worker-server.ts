@@ -18,8 +18,11 @@ export type WorkerReply =
 /**
  * Answers job requests on this process's IPC channel until the application closes it or dies; jobs still
  * running are then aborted and waited for, so that an attached container never outlives its application.
+ *
+ * @param parent - the application. The channel tells of its death only after everything that it had sent: what it asked for
+ * and was not begun is not begun then, because its locks are free, and somebody else is at work.
  */
-export function serveJobs(jobs: Readonly<Record<string, Job>>): void {
+export function serveJobs(jobs: Readonly<Record<string, Job>>, { parent }: { readonly parent: number }): void {
   const running = new Map<number, AbortController>()
   const send = (reply: WorkerReply) => {
     if (process.connected) process.send?.(reply)
@@ -47,7 +50,7 @@ export function serveJobs(jobs: Readonly<Record<string, Job>>): void {
 
   process.on('message', (request: WorkerRequest) => {
     if ('abort' in request) running.get(request.id)?.abort()
-    else void perform(request.id, request.job, request.input)
+    else if (process.ppid === parent) void perform(request.id, request.job, request.input)
   })
   process.on('disconnect', () => {
     for (const controller of running.values()) controller.abort()

@@ -79,7 +79,7 @@ async function fetchLayer(context: Context, layer: PlannedLayer, { report, signa
   if (diffId !== undefined) return withLayer(context, diffId, async () => existing() ?? publishStaged(await stage()), signal)
   // Which layer it is shows at the end: there is nothing to wait for before.
   const staged = await stage()
-  return withLayer(context, staged.diffId, () => publishStaged(staged))
+  return withLayer(context, staged.diffId, () => publishStaged(staged), signal).catch((error: unknown) => discard(context, staged, error))
 }
 
 /** A layer in state `staging` is whole and proven, only not yet known to be on the disk: good for any pull of this boot. */
@@ -136,13 +136,21 @@ async function publish(context: Context, staged: StagedLayer, mediaType: string 
   // Where the diff ID shows only at the end, somebody may have fetched the layer meanwhile.
   const known = findPresent(context, { diffId, blob: undefined })
   if (known) await storage.removeLayer(staged)
-  else await storage.publish(staged)
+  else await storage.publish(staged).catch((error: unknown) => discard(context, staged, error))
   crashPoint('pull: published')
   const now = Date.now()
-  await db.transaction(() => {
+  const written = db.transaction(() => {
     const row = { diffId, form: 'directory', size, usageBytes, entries, state: 'staging', createdAt: now, lastUsedAt: now } as const
     // The row of a removal that was cut short is still there.
     if (!known && !insertLayer(db, row)) updateLayer(db, diffId, { state: 'staging', createdAt: now })
     insertBlob(db, { blobDigest, diffId, size: blobSize, mediaType })
   })
+  // Without a row nobody would find it to remove it.
+  await (known ? written : written.catch((error: unknown) => discard(context, diffId, error)))
+}
+
+/** Removes what could not be kept. If that fails too, it is swept when the store is opened after this process. */
+async function discard(context: Context, layer: Digest | StagedLayer, error: unknown): Promise<never> {
+  await (await context.storage()).removeLayer(layer).catch(() => {})
+  throw error
 }

@@ -4,9 +4,9 @@ import type { Context } from '../lifecycle/context.ts'
 import type { Platform } from '../spec/platform.ts'
 import { lazyOperation, mapOperation, type Operation } from '../util/operation.ts'
 import { checkOptions, type OptionNames } from '../util/options.ts'
-import type { BuildOptions, BuildProgress } from './build-options.ts'
-import { buildProgressKey } from './build-output.ts'
-import { type CopiedImage, type CopyImageOptions, type CopyProgress, copyProgressKey } from './copy-options.ts'
+import type { BuildOptions, BuildProgress } from './build/options.ts'
+import { buildProgressKey } from './build/output.ts'
+import { type CopiedImage, type CopyImageOptions, type CopyProgress, copyProgressKey } from './copy/options.ts'
 import type { ImageChange, ImageDiffOptions } from './diff.ts'
 import { type ImageDiskUsage, imageDiskUsage } from './disk-usage.ts'
 import { filterImages, type ImageFilter } from './filter-images.ts'
@@ -19,7 +19,7 @@ import { platformOption } from './platform-option.ts'
 import { type PullProgress, progressKey } from './progress.ts'
 import { type PrunedImages, type PruneImagesOptions, pruneImages } from './prune.ts'
 import type { PullOptions } from './pull.ts'
-import type { PushedImage, PushImageOptions, PushProgress } from './push-options.ts'
+import type { PushedImage, PushImageOptions, PushProgress } from './push/options.ts'
 import { type RemovedImage, type RemoveImageOptions, removeImage } from './remove.ts'
 import { findImage } from './resolve-name.ts'
 import type { SavedImageInfo, SaveOptions, SaveProgress, SaveStreamOptions } from './save.ts'
@@ -116,7 +116,7 @@ export class Images {
    */
   build(options: BuildOptions): Operation<Image, BuildProgress> {
     const load = async () => {
-      const { buildImage } = await import('./build.ts')
+      const { buildImage } = await import('./build/build.ts')
       return () => buildImage(this.#context, options)
     }
     return mapOperation(lazyOperation(load, buildProgressKey), ({ id, name }) => new Image(this.#context, id, name))
@@ -129,7 +129,7 @@ export class Images {
    * @throws ERR_STORE_IN_USE while something is being built
    */
   async removeBuildCache(): Promise<void> {
-    const { removeBuildCache } = await import('./buildah.ts')
+    const { removeBuildCache } = await import('./build/buildah.ts')
     return removeBuildCache(this.#context)
   }
 
@@ -180,7 +180,7 @@ export class Images {
    */
   copy(source: string, destination: string, options?: CopyImageOptions): Operation<CopiedImage, CopyProgress> {
     const load = async () => {
-      const { copyImage } = await import('./copy.ts')
+      const { copyImage } = await import('./copy/copy.ts')
       return () => copyImage(this.#context, source, destination, options)
     }
     return lazyOperation(load, copyProgressKey)

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import type { Context } from '../lifecycle/context.ts'
 import { lazyOperation, type Operation } from '../util/operation.ts'
-import { type PushedImage, type PushImageOptions, type PushProgress, pushProgressKey } from './push-options.ts'
+import { type PushedImage, type PushImageOptions, type PushProgress, pushProgressKey } from './push/options.ts'
 import type { SavedImageInfo, SaveOptions, SaveProgress, SaveStreamOptions } from './save.ts'
 import type { ImageChoice } from './saved-manifest.ts'
 
@@ -35,7 +35,7 @@ export interface PushRequest {
 
 export function pushLazily(context: Context, { image, destination, options }: PushRequest): Operation<PushedImage, PushProgress> {
   const load = async () => {
-    const { pushImage } = await import('./push.ts')
+    const { pushImage } = await import('./push/push.ts')
     return () => pushImage(context, image, destination, options)
   }
   return lazyOperation(load, pushProgressKey)

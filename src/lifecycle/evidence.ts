@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isSameProcess } from '../host/proc.ts'
+import { isSameProcess, readProcess } from '../host/proc.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import type { Context } from './context.ts'
 import { type Evidence, expectsProcess } from './reconcile.ts'
@@ -8,20 +8,20 @@ import type { ExitFacts } from './state-machine.ts'
 /** How long a living monitor gets to write the exit record of a process that is gone. */
 const RECORD_TIMEOUT_MS = 5_000
 
-const NOTHING_EXPECTED = { exit: undefined, processAlive: false } as const
+const NO_PROCESS = { exit: undefined, processAlive: false, programRuns: false } as const
 
 /** Looks at the host for one container. Cheap: an exit file's absence and one line of /proc. */
 export async function gatherEvidence(context: Context, row: ContainerRow): Promise<Evidence> {
   const sameBoot = row.bootId === context.bootId
   const now = Date.now()
-  if (!sameBoot || !expectsProcess(row.status)) return { sameBoot, now, ...NOTHING_EXPECTED }
-  if (row.attached) return { sameBoot, now, exit: undefined, processAlive: ownerAlive(context, row) }
+  if (!sameBoot || !expectsProcess(row.status)) return { sameBoot, now, ...NO_PROCESS }
+  if (row.attached) return { sameBoot, now, ...NO_PROCESS, processAlive: ownerAlive(context, row) }
   const monitor = await context.monitor()
   const record = () => monitor.exitRecord(row.id)
   const exit = record()
-  if (exit) return { sameBoot, now, exit, processAlive: false }
-  if (processAlive(row)) return { sameBoot, now, exit: undefined, processAlive: true }
-  return { sameBoot, now, exit: await awaitRecord(row, record), processAlive: false }
+  if (exit) return { sameBoot, now, ...NO_PROCESS, exit }
+  if (processAlive(row)) return { sameBoot, now, exit: undefined, processAlive: true, programRuns: programRuns(row) }
+  return { sameBoot, now, ...NO_PROCESS, exit: await awaitRecord(row, record) }
 }
 
 /** An attached container is its owner's child: while the owner lives, the owner's own verb knows better. */
@@ -32,6 +32,11 @@ function ownerAlive({ owner }: Context, { ownerPid, ownerStartTime }: ContainerR
 
 function processAlive(row: ContainerRow): boolean {
   return row.pid !== null && isSameProcess(row.pid, row.pidStartTime ?? 0)
+}
+
+/** The OCI runtime forks the first process, which calls execve(2) when the container is started: asked only where that is not known. */
+function programRuns({ status, pid }: ContainerRow): boolean {
+  return status !== 'created' || (pid !== null && readProcess(pid)?.executed === true)
 }
 
 async function awaitRecord(row: ContainerRow, record: () => ExitFacts | undefined): Promise<ExitFacts | undefined> {

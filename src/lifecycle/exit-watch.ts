@@ -79,7 +79,15 @@ export function createExitWatch({ db, monitor, onExit }: ExitWatchOptions): Exit
         }
         const wake = finish(resolve)
         const abort = finish(() => reject(either.reason))
-        const poll = setInterval(() => isGone(db, container) && wake(), POLL_MS)
+        const look = () => {
+          try {
+            if (isGone(db, container)) wake()
+          } catch (error) {
+            // In a timer nobody could catch it.
+            finish(() => reject(error))()
+          }
+        }
+        const poll = setInterval(look, POLL_MS)
         wakers.add(wake)
         either.addEventListener('abort', abort, { once: true })
         if (either.aborted) abort()

@@ -48,7 +48,6 @@ export async function endImageMount(context: Context, { name }: Pick<ImageMountR
 
 /** Ends mounts of programs that died with them. */
 export async function endAbandonedMounts(context: Context): Promise<void> {
-  for (const record of imageMountRecords(context)) {
-    if (!isSameProcess(record.owner.pid, record.owner.startTime)) await endImageMount(context, record)
-  }
+  const abandoned = imageMountRecords(context).filter(({ owner }) => !isSameProcess(owner.pid, owner.startTime))
+  await Promise.all(abandoned.map((record) => endImageMount(context, record)))
 }

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
+import { WORKER_NAME } from '../host/abandoned-workers.ts'
 import { listProcesses, readProcess } from '../host/proc.ts'
 import type { Context } from './context.ts'
 
 /** The file that an attached exec reads its process from: a worker's own, for as long as that lives. */
 const WORKER_FILE = /^\/proc\/(\d+)\/fd\/\d+$/
-const WORKER = 'podlib-worker'
 
 /**
  * Ends processes in containers of this store that nobody attends any more: their program was killed, and their worker, which
@@ -25,7 +25,7 @@ function isOrphan(argv: readonly string[], ociRoot: string): boolean {
 
 function isWorker(pid: number): boolean {
   const found = readProcess(pid)
-  return found !== undefined && found.command === WORKER && found.state !== 'Z'
+  return found !== undefined && found.command === WORKER_NAME && found.state !== 'Z'
 }
 
 function argvOf(pid: number): string[] {

@@ -21,6 +21,10 @@ export interface StorePaths {
   /** One empty directory a mount of an image, named by who made it. */
   readonly imageMounts: string
   readonly cache: string
+  /** One directory a container in each of these. */
+  readonly mounts: string
+  readonly bundles: string
+  readonly containers: string
   readonly bundle: (containerId: string) => string
   readonly containerDirectory: (containerId: string) => string
   readonly log: (containerId: string) => string
@@ -28,7 +32,8 @@ export interface StorePaths {
 
 export function storePaths(root: string, runRoot: string): StorePaths {
   const sessions = join(runRoot, 'io')
-  const containerDirectory = (id: string) => join(root, 'containers', id)
+  const [bundles, containers] = [join(runRoot, 'bundles'), join(root, 'containers')]
+  const containerDirectory = (id: string) => join(containers, id)
   return {
     root,
     runRoot,
@@ -43,7 +48,10 @@ export function storePaths(root: string, runRoot: string): StorePaths {
     io: join(sessions, `${process.pid}-${readProcess(process.pid)?.startTime}`),
     imageMounts: join(runRoot, 'image-mounts'),
     cache: join(root, 'cache'),
-    bundle: (id) => join(runRoot, 'bundles', id),
+    mounts: join(runRoot, 'mounts'),
+    bundles,
+    containers,
+    bundle: (id) => join(bundles, id),
     containerDirectory,
     log: (id) => join(containerDirectory(id), 'log'),
   }

@@ -9,6 +9,8 @@ export interface Evidence {
   readonly exit: ExitFacts | undefined
   /** The container's first process, told from a later one with the same pid by its start time. */
   readonly processAlive: boolean
+  /** That process is not the OCI runtime's any more, which waits to be told to start, but runs the container's program. */
+  readonly programRuns: boolean
   readonly now: number
 }
 
@@ -20,7 +22,7 @@ export function expectsProcess(status: ContainerStatus): boolean {
 }
 
 /**
- * What must have happened to a container since its row was written: nothing, an exit, or a reboot. Pure; the same
+ * What must have happened to a container since its row was written: nothing, a start, an exit, or a reboot. Pure; the same
  * whether it is asked by a verb a millisecond later or by the next process after a crash.
  *
  * A monitor that died alone changes nothing yet: the container runs on, only its exit code is lost, which shows when the
@@ -35,7 +37,10 @@ export function reconcile(
   }
   if (!expectsProcess(row.status)) return undefined
   if (evidence.exit) return { type: 'exited', ...evidence.exit }
-  if (evidence.processAlive) return undefined
+  if (evidence.processAlive) {
+    // Who started it died before it could write that down.
+    return row.status === 'created' && evidence.programRuns ? { type: 'started', at: evidence.now } : undefined
+  }
   return { type: 'exited', exitCode: -1, exitSignal: null, oomKilled: false, finishedAt: evidence.now, error: lost(row.attached) }
 }
 

@@ -1,16 +1,18 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { isPodlibError } from '../errors/errors.ts'
+import { abandonedWorkersEnded } from '../host/abandoned-workers.ts'
 import { isSameProcess } from '../host/proc.ts'
 import type { Digest } from '../spec/digest.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { loadUnsettledContainers } from '../state/container-table.ts'
-import { deleteLayer, getLayer, type LayerState, listLayers } from '../state/layer-table.ts'
+import { deleteLayer, getLayer, listLayers, updateLayer } from '../state/layer-table.ts'
 import { getMeta, setMeta } from '../state/meta-table.ts'
 import type { Context } from './context.ts'
 import { endAbandonedMounts } from './image-mounts.ts'
 import { endOrphans } from './orphans.ts'
 import { expectsProcess } from './reconcile.ts'
+import { sweepContainers } from './sweep-containers.ts'
+import { tolerated } from './tolerated.ts'
 
 /** Containers that something was cut short for, and what has to be done. */
 export interface Recovery {
@@ -45,35 +47,47 @@ function isOrphan(context: Context, { ephemeral, ownerPid, ownerStartTime, bootI
 const PATIENCE = { timeoutMs: 2_000 }
 
 /**
- * Takes away what programs that were cut short left of layers, streams and processes. Costs a query and a look at two
- * directories in a store in order.
+ * Takes away what programs that were cut short left of layers, streams and processes, and of containers without a row. Costs a
+ * query and a look at two directories in a store in order. What cannot be taken away now is tried again at the next open.
  */
 export async function recoverStore(context: Context): Promise<void> {
-  if (getMeta(context.db, 'bootId') !== context.bootId) {
-    await context.locks.withLock({ kind: 'image', id: 'reboot' }, () => refreshAfterReboot(context))
-  }
-  await removeLayers(context, 'deleting')
-  await endAbandonedMounts(context)
-  const { sessions, staging } = context.paths
+  const rebooted =
+    getMeta(context.db, 'bootId') !== context.bootId &&
+    (await context.locks.withLock({ kind: 'image', id: 'reboot' }, () => refreshAfterReboot(context)))
+  const { sessions, staging, runRoot } = context.paths
   const crashed = ofDeadProcesses(sessions)
-  if (crashed.length > 0) await endOrphans(context)
-  if (crashed.length > 0 || ofDeadProcesses(staging).length > 0) await sweepStorage(context)
+  if (crashed.length > 0) await abandonedWorkersEnded(runRoot)
+  await removeDoomedLayers(context)
+  await tolerated(() => endAbandonedMounts(context))
+  if (rebooted) await tolerated(() => sweepContainers(context))
+  if (crashed.length > 0) await tolerated(() => clearUpAfter(context, crashed))
+  else if (ofDeadProcesses(staging).length > 0) await tolerated(() => sweepStorage(context))
+}
+
+/** Takes along the directories of dead programs when nothing else of theirs is left: they show that there is something to do. */
+async function clearUpAfter(context: Context, crashed: readonly string[]): Promise<void> {
+  await endOrphans(context)
+  await sweepStorage(context)
+  await sweepContainers(context)
   for (const session of crashed) rmSync(session, { recursive: true, force: true })
 }
 
-/** Layers that were never known to be on the disk do not survive a reboot. That it was seen is noted when they are gone. */
-async function refreshAfterReboot(context: Context): Promise<void> {
+/** Layers that were never known to be on the disk do not survive a reboot. @returns whether there was one */
+async function refreshAfterReboot(context: Context): Promise<boolean> {
   const { db, bootId } = context
   const before = getMeta(db, 'bootId')
-  if (before === bootId) return
+  if (before === bootId) return false
   if (before !== undefined) {
-    await removeLayers(context, 'staging')
-    await sweepStorage(context)
+    // Nobody can be fetching one: whoever opens the store waits for this.
+    const doom = () => listLayers(db, 'staging').map(({ diffId }) => updateLayer(db, diffId, { state: 'deleting' }))
+    await db.transaction(doom)
+    await tolerated(() => sweepStorage(context))
   }
   await db.transaction(() => {
     setMeta(db, 'bootId', bootId)
     if (before !== undefined) context.events.record({ type: 'system', action: 'refresh', id: '', name: '', attributes: {} })
   })
+  return before !== undefined
 }
 
 /** What lies in a directory under the names of processes that are gone. */
@@ -97,11 +111,11 @@ async function sweepStorage(context: Context): Promise<void> {
   }
 }
 
-async function removeLayers(context: Context, state: LayerState): Promise<void> {
-  for (const { diffId } of listLayers(context.db, state)) {
+async function removeDoomedLayers(context: Context): Promise<void> {
+  for (const { diffId } of listLayers(context.db, 'deleting')) {
     const remove = async () => {
       // It may have been fetched anew while its lock was waited for.
-      if (getLayer(context.db, diffId)?.state !== state) return
+      if (getLayer(context.db, diffId)?.state !== 'deleting') return
       await (await context.storage()).removeLayer(diffId)
       await context.db.transaction(() => deleteLayer(context.db, diffId))
     }
@@ -109,10 +123,6 @@ async function removeLayers(context: Context, state: LayerState): Promise<void> 
   }
 }
 
-async function withFreeLayer(context: Context, diffId: Digest, work: () => Promise<void>): Promise<void> {
-  try {
-    await context.locks.withLock({ kind: 'layer', id: diffId }, work, PATIENCE)
-  } catch (error) {
-    if (!isPodlibError(error, 'ERR_LOCK_TIMEOUT')) throw error
-  }
+async function withFreeLayer({ locks }: Context, diffId: Digest, work: () => Promise<void>): Promise<void> {
+  await tolerated(() => locks.withLock({ kind: 'layer', id: diffId }, work, PATIENCE))
 }

@@ -11,6 +11,9 @@ import { type LifecycleEvent, transition } from './state-machine.ts'
 
 type ContainerAction = EventAction<'container'>
 
+/** What is announced of what shows on the host only. */
+const CAUGHT_UP: Readonly<Partial<Record<LifecycleEvent['type'], ContainerAction>>> = { started: 'start', exited: 'died' }
+
 /** A container while its lock is held: the row is as the host shows it, and nobody else changes it. */
 export class ContainerSession {
   readonly #context: Context
@@ -60,6 +63,14 @@ export class ContainerSession {
     )
     if (forget) this.#forget()
     return this.#row
+  }
+
+  /** Looks at the host, and writes down what has happened meanwhile. */
+  async catchUp(): Promise<void> {
+    const event = reconcile(this.#row, await gatherEvidence(this.#context, this.#row))
+    if (event === undefined) return
+    const announce = CAUGHT_UP[event.type]
+    await this.apply(event, announce ? { announce } : {})
   }
 
   /** Changes anything but the status. */
@@ -113,7 +124,7 @@ export function withContainer<T>(
         throw new PodlibError('ERR_CONTAINER_NOT_FOUND', `container ${id.slice(0, 12)} was removed`, { details: { id } })
       }
       const session = new ContainerSession(context, row, () => lock.discard())
-      await catchUp(context, session)
+      await session.catchUp()
       return verb(session)
     },
     options,
@@ -121,10 +132,4 @@ export function withContainer<T>(
   // A runtime that is closed in the middle of it is closed when it is done.
   context.background.add(work.catch(() => {}))
   return work
-}
-
-async function catchUp(context: Context, session: ContainerSession): Promise<void> {
-  const event = reconcile(session.row, await gatherEvidence(context, session.row))
-  if (event === undefined) return
-  await session.apply(event, event.type === 'exited' ? { announce: 'died' } : {})
 }

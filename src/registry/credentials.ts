@@ -42,6 +42,7 @@ export interface CredentialStore {
   list(signal?: AbortSignal): Promise<StoredCredential[]>
 }
 
+/** Credentials of registries as the options and the files of podman, docker and skopeo have them, and their helpers. @public */
 export function createCredentialStore(options: CredentialStoreOptions): CredentialStore {
   const places = new CredentialPlaces(options)
 

@@ -79,6 +79,7 @@ export interface ShortNameCandidates {
  * matching alias or search registry the name is refused.
  *
  * @throws ERR_SHORT_NAME listing the candidates when there is none, or several in mode `enforcing`
+ * @public
  */
 export function resolveShortName(conf: RegistriesConf, text: string): ShortNameCandidates {
   // Also checks the grammar, so that what is put before and behind it below is a name.

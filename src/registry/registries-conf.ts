@@ -48,7 +48,7 @@ export const EMPTY_REGISTRIES_CONF: RegistriesConf = {
   credentialHelpers: ['containers-auth.json'],
 }
 
-/** The files that {@link loadRegistriesConf} reads, least important first; a directory stands for its `*.conf`. */
+/** The files that {@link loadRegistriesConf} reads, least important first; a directory stands for its `*.conf`. @public */
 export function registriesConfPaths(env: Environment, home: string): string[] {
   if (env.CONTAINERS_REGISTRIES_CONF) return [env.CONTAINERS_REGISTRIES_CONF]
   const user = join(env.XDG_CONFIG_HOME || join(home, '.config'), 'containers')
@@ -65,6 +65,7 @@ export function registriesConfPaths(env: Environment, home: string): string[] {
  * exists counts; drop-ins add to it, and later ones win.
  *
  * @throws ERR_CONFIG_INVALID naming the file
+ * @public
  */
 export async function loadRegistriesConf(paths: readonly string[]): Promise<RegistriesConf> {
   let main: RegistriesConf | undefined

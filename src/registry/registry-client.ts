@@ -45,7 +45,7 @@ export type { RegistryClient, RegistryClientOptions } from './client-interface.t
 const DEFAULT_TIMEOUTS: RegistryTimeouts = { connectMs: 15_000, headersMs: 60_000, stallMs: 30_000 }
 const DEFAULT_MAX_PAGES = 1000
 
-/** @throws ERR_INVALID_ARGUMENT for options that are none */
+/** @throws ERR_INVALID_ARGUMENT for options that are none @public */
 export function createRegistryClient(options: RegistryClientOptions = {}): RegistryClient {
   const http = createHttp({
     userAgent: options.userAgent ?? 'podlib',

@@ -15,7 +15,7 @@ export interface TlsFiles {
   readonly clients: readonly { readonly cert: string; readonly key: string }[]
 }
 
-/** Where `certs.d` directories are, first match first. @see containers-certs.d(5) */
+/** Where `certs.d` directories are, first match first. @see containers-certs.d(5) @public */
 export function certsDirectories(env: Environment, home: string): string[] {
   const config = env.XDG_CONFIG_HOME || join(home, '.config')
   return [join(config, 'containers/certs.d'), '/etc/containers/certs.d', '/etc/docker/certs.d']

@@ -27,7 +27,7 @@ export type Credential =
   | { readonly username: string; readonly password: string }
   | { readonly identityToken: string; readonly username?: string }
 
-/** Finds the credential for a repository of one host, or for the host itself (with an empty repository); nothing found means anonymous. */
+/** Finds the credential for a repository of one host, or for the host itself (with an empty repository); nothing found means anonymous. @public */
 export type CredentialLookup = (name: RepositoryName, signal?: AbortSignal) => Promise<Credential | undefined>
 
 /** A manifest with the endpoint that served it; ask the same endpoint for its blobs first. @public */
@@ -49,7 +49,7 @@ export interface RegistryWarning {
   readonly text: string
 }
 
-/** The parts of the environment that say where files are; the caller reads them from `process.env`. */
+/** The parts of the environment that say where files are; the caller reads them from `process.env`. @public */
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** The host that is connected to. Docker Hub is the one registry whose name is not its address. */

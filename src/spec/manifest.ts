@@ -38,6 +38,7 @@ const LAYER_TYPE = /^application\/vnd\.(?:oci\.image\.layer\.|docker\.image\.roo
  * it is refused. Artifacts pass: {@link assertRunnableImage} tells them from images.
  *
  * @throws ERR_MANIFEST_INVALID, ERR_MANIFEST_UNSUPPORTED (Docker schema 1)
+ * @public
  */
 export function parseManifest(raw: RawManifest): ParsedManifest {
   const text = raw.bytes.toString('utf8')
@@ -66,6 +67,7 @@ export function parseManifest(raw: RawManifest): ParsedManifest {
  * Checks that a manifest is that of a runnable image.
  *
  * @throws ERR_NOT_AN_IMAGE with the artifact's type, ERR_LAYER_ENCRYPTED
+ * @public
  */
 export function assertRunnableImage(manifest: ImageManifest): void {
   if (!isImageConfigType(manifest.config.mediaType)) {

@@ -62,6 +62,7 @@ export function normalizePlatform(platform: Platform): Platform {
  * Reads `os/architecture[/variant]` or just an architecture.
  *
  * @throws ERR_INVALID_ARGUMENT
+ * @public
  */
 export function parsePlatform(text: string): Platform {
   const parts = text.split('/')
@@ -72,7 +73,7 @@ export function parsePlatform(text: string): Platform {
   return normalizePlatform({ os, architecture, ...(variant && { variant }) })
 }
 
-/** `linux/arm/v7`. */
+/** `linux/arm/v7`. @public */
 export function formatPlatform({ os, architecture, variant }: Platform): string {
   return variant ? `${os}/${architecture}/${variant}` : `${os}/${architecture}`
 }
@@ -82,6 +83,7 @@ export function formatPlatform({ os, architecture, variant }: Platform): string 
  *
  * @param arch - `process.arch`
  * @param cpuinfo - the text of `/proc/cpuinfo`; without it no variant is known
+ * @public
  */
 export function hostPlatform(arch: string, cpuinfo = ''): Platform {
   // Linux on POWER runs little-endian only where Node does.
@@ -96,14 +98,14 @@ export function platformMatches(offered: Platform, wanted: Platform): boolean {
   return rank(offered, wanted) !== undefined
 }
 
-/** What {@link selectPlatform} looks at in an entry of an index. */
+/** What {@link selectPlatform} looks at in an entry of an index. @public */
 export interface PlatformEntry {
   readonly platform?: Platform
   readonly artifactType?: string
   readonly annotations?: Readonly<Record<string, string>>
 }
 
-/** How {@link selectPlatform} chooses among equals. */
+/** How {@link selectPlatform} chooses among equals. @public */
 export interface SelectPlatformOptions {
   /** Prefer the gzip instance to the zstd one. */
   readonly preferGzip?: boolean
@@ -114,6 +116,7 @@ export interface SelectPlatformOptions {
  * then the first. Entries without a platform come last, and never when they name an artifact.
  *
  * @throws ERR_PLATFORM_MISMATCH listing what there is
+ * @public
  */
 export function selectPlatform<Entry extends PlatformEntry>(
   index: { readonly manifests: readonly Entry[] },

@@ -30,6 +30,7 @@ const MAX_NAME_LENGTH = 255
  * here unless `defaultRegistry` is given, because guessing one invites squatters.
  *
  * @throws ERR_INVALID_REFERENCE, ERR_SHORT_NAME
+ * @public
  */
 export function parseReference(text: string, options: { defaultRegistry?: string } = {}): Reference {
   const { path, tag, digest } = splitReference(text)
@@ -49,14 +50,14 @@ export function parseReference(text: string, options: { defaultRegistry?: string
   return { registry, repository, name: `${registry}/${repository}`, tag: tag ?? (digest ? undefined : 'latest'), digest }
 }
 
-/** Whether a name lacks a registry (`alpine`, `library/alpine`). */
+/** Whether a name lacks a registry (`alpine`, `library/alpine`). @public */
 export function isShortName(text: string): boolean {
   const { path } = splitReference(text)
   const slash = path.indexOf('/')
   return slash < 0 || !isRegistryHost(path.slice(0, slash))
 }
 
-/** The full text of a reference; with a digest the tag is left out. */
+/** The full text of a reference; with a digest the tag is left out. @public */
 export function formatReference(reference: Reference): string {
   if (reference.digest) return `${reference.name}@${reference.digest}`
   return reference.tag ? `${reference.name}:${reference.tag}` : reference.name

@@ -134,6 +134,14 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
     await driver.unmount(ID, { remove: true })
   })
 
+  test('ends mounts that lie one over the other, as programs that died one after the other leave them', async () => {
+    const { driver, work } = await bench()
+    const layers = await publishAll(driver, work, [layer({ 'etc/name': 'mine' })])
+    for (let i = 0; i < 3; i++) await driver.mount({ containerId: ID, layers, volatile: false })
+    await driver.unmount(ID)
+    expect(readdirSync(driver.rootfs(ID).path)).toEqual([])
+  })
+
   test('discards, unmounts and removes as often as asked', async () => {
     const { driver, work } = await bench()
     const staged = await stage(driver, work, layer({ a: '1' }))

@@ -46,14 +46,7 @@ describe('a program that dies', () => {
     await (await victim(runtime)).start()
   })
 
-  for (const step of [
-    'init: begun',
-    'init: mounted',
-    'init: bundle written',
-    'init: created',
-    'start: before the runtime',
-    'start: after the runtime',
-  ]) {
+  for (const step of ['init: begun', 'init: mounted', 'init: bundle written', 'init: created', 'start: before the runtime']) {
     it(`in the middle of a start (${step}) leaves a container that can be started`, async () => {
       const store = await lab.store()
       await prepared(store, nothing)
@@ -66,6 +59,31 @@ describe('a program that dies', () => {
       expect(await container.exec(['echo', 'alive'])).toMatchObject({ stdout: 'alive\n' })
       await container.stop({ timeoutMs: 0 })
       await container.remove()
+    })
+  }
+
+  for (const ociRuntime of ['crun', 'runc'] as const) {
+    it(`before it says that a container runs leaves one that runs (${ociRuntime})`, async () => {
+      const store = await lab.store({ ociRuntime })
+      await prepared(store, nothing)
+      await dieAt('start: after the runtime', store, 'start')
+      const runtime = await recovered(store)
+      const [listed] = await runtime.containers.list()
+      expect(listed).toMatchObject({ status: 'running', startedAt: expect.any(Date) })
+      const container = await victim(runtime)
+      expect(await container.exec(['echo', 'alive'])).toMatchObject({ stdout: 'alive\n' })
+      await container.kill('KILL')
+      expect(await container.wait()).toMatchObject({ exitCode: 137 })
+    })
+
+    it(`before it has a container started leaves one that waits for it (${ociRuntime})`, async () => {
+      const store = await lab.store({ ociRuntime })
+      await prepared(store, nothing)
+      await dieAt('start: before the runtime', store, 'start')
+      const container = await victim(await recovered(store))
+      expect(await container.inspect()).toMatchObject({ status: 'created' })
+      await container.start()
+      expect(await container.exec(['echo', 'alive'])).toMatchObject({ stdout: 'alive\n' })
     })
   }
 

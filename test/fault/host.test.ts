@@ -41,10 +41,10 @@ async function killWorkers(): Promise<void> {
   await sleep(50)
 }
 
-/** A `crun` of the store's own: the real one, with something done to its `create`. */
-function disturbedCrun(store: RuntimeStore, create: string): string {
+/** A `crun` of the store's own: the real one, with something done to one of its verbs. */
+function disturbedCrun(store: RuntimeStore, script: string, verb = 'create'): string {
   const path = join(store.directory, 'crun')
-  writeFileSync(path, `#!/bin/sh\nfor word in "$@"; do [ "$word" = create ] && { ${create}; }; done\nexec crun "$@"\n`)
+  writeFileSync(path, `#!/bin/sh\nfor word in "$@"; do [ "$word" = ${verb} ] && { ${script}; }; done\nexec crun "$@"\n`)
   chmodSync(path, 0o755)
   return path
 }
@@ -110,6 +110,55 @@ describe('a worker that is killed', () => {
     const waiting = container.wait()
     await container.stop({ timeoutMs: 0 })
     expect(await waiting).toMatchObject({ exitCode: 137 })
+  })
+})
+
+/** In a script: the worker is who calls the OCI runtime. */
+const [ITSELF, WORKER] = ['kill -9 $$', 'kill -9 $PPID']
+
+describe('a start that nobody answers, because the OCI runtime or the worker was killed,', () => {
+  const actions = async (runtime: Runtime) => {
+    const actions: string[] = []
+    for await (const { action } of runtime.events({ filter: { types: ['container'] } })) actions.push(action)
+    return actions
+  }
+
+  for (const [who, script] of [
+    ['the runtime, before it did it', ITSELF],
+    ['the runtime, when it had done it', `crun "$@"; sleep 0.1; ${ITSELF}`],
+    ['the worker, before it was done', WORKER],
+    ['the worker, when it was done', `crun "$@"; sleep 0.1; ${WORKER}; exit 0`],
+  ] as const) {
+    it(`has started the container all the same, once (${who})`, async () => {
+      const store = await lab.store()
+      const once = `[ -e ${store.directory}/once ] || { touch ${store.directory}/once; ${script}; }`
+      const runtime = await store.open({ ociRuntime: disturbedCrun(store, once, 'start') })
+      const container = await runtime.containers.create({ image: SMALL, command: SLEEP })
+      await container.start()
+      expect(await container.inspect()).toMatchObject({ status: 'running' })
+      expect(await container.exec(['echo', 'alive'])).toMatchObject({ stdout: 'alive\n' })
+      expect(await actions(runtime)).toEqual(['create', 'init', 'start', 'exec', 'exec_died'])
+    })
+  }
+
+  it('twice fails, and leaves a container that can be started', async () => {
+    const store = await lab.store()
+    const runtime = await store.open({ ociRuntime: disturbedCrun(store, ITSELF, 'start') })
+    const container = await runtime.containers.create({ image: SMALL, command: SLEEP })
+    expect(await failure(container.start())).toMatchObject({ code: 'ERR_OCI_RUNTIME' })
+    expect(await container.inspect()).toMatchObject({ status: 'created' })
+    disturbedCrun(store, 'true')
+    await container.start()
+    expect(await container.inspect()).toMatchObject({ status: 'running' })
+  })
+
+  it('is not one whose answer is that the program cannot be started: that is the end of the container, and announced', async () => {
+    const store = await lab.store()
+    const runtime = await store.open({ ociRuntime: disturbedCrun(store, 'echo "no such thing" >&2; exit 1', 'start') })
+    const container = await runtime.containers.create({ image: SMALL, command: SLEEP })
+    expect(await failure(container.start())).toMatchObject({ code: 'ERR_OCI_RUNTIME' })
+    expect(await container.inspect()).toMatchObject({ status: 'exited', exitCode: 127 })
+    expect(await actions(runtime)).toEqual(['create', 'init', 'died', 'cleanup'])
   })
 })
 

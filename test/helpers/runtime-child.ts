@@ -3,7 +3,8 @@
 //   node runtime-child.ts TASK STORE [CRASH]
 //
 // STORE is the JSON of `Runtime.open`'s options and, as `task`, what the task needs. With CRASH (the name of a step, and `:N` for its N-th time) the
-// program and its workers are killed at that step.
+// program and its workers are killed at that step; with `alone ` before it only the program, whose workers live on for a moment. The step `returned` is
+// when the task is done.
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Container, Runtime, RuntimeOptions } from '../../src/index.ts'
@@ -25,6 +26,17 @@ const failureOf = (error: unknown) => ({ code: (error as { code?: unknown }).cod
 
 /** Kills this process, its workers first: nothing of it undoes anything. */
 function die(): void {
+  killWorkers()
+  dieAlone()
+}
+
+function dieAlone(): void {
+  process.kill(process.pid, 'SIGKILL')
+  // Not one instruction more.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+}
+
+function killWorkers(): void {
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     try {
       const [, parent] = /\) \S (\d+) /.exec(readFileSync(`/proc/${pid}/stat`, 'latin1')) ?? []
@@ -34,16 +46,13 @@ function die(): void {
       // Gone meanwhile.
     }
   }
-  process.kill(process.pid, 'SIGKILL')
-  // Not one instruction more.
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
 }
 
 function crashAt(text: string): void {
-  const [, name, times = '1'] = /^(.+?)(?::(\d+))?$/.exec(text) ?? []
+  const [, alone, name, times = '1'] = /^(alone )?(.+?)(?::(\d+))?$/.exec(text) ?? []
   let left = Number(times)
   const listener = (step: string) => {
-    if (step === name && --left === 0) die()
+    if (step === name && --left === 0) (alone ? dieAlone : die)()
   }
   Object.defineProperty(globalThis, Symbol.for('podlib.crash-point'), { value: listener })
 }
@@ -65,6 +74,20 @@ const TASKS: Readonly<Record<string, Task>> = {
   monitoredRun: (runtime, { image, command }) => runtime.run(image, command, { monitor: true }),
   startAnew: async (runtime, { image, name, command }) => (await runtime.containers.run({ image, name, command })).id,
   startEphemeral: async (runtime, { image, name, command }) => (await runtime.containers.run({ image, name, command, ephemeral: true })).id,
+  /** Says that a container runs, which ends soon, and returns what the event of its failed clean-up tells. */
+  async hearOfCleanup(runtime, { image, name }) {
+    const events = runtime.events({ follow: true })
+    await runtime.containers.run({ image, name, command: ['sleep', '0.5'] })
+    say('runs')
+    // Events keep no program alive.
+    const life = setInterval(() => {}, 1000)
+    for await (const event of events) {
+      if (event.action !== 'cleanup-error') continue
+      clearInterval(life)
+      return event.attributes.error
+    }
+    return undefined
+  },
   async createAndRemove(runtime, { image, name, count }) {
     for (let i = 0; i < count; i++) {
       const container = await runtime.containers.create({ image, name: `${name}-${i}`, command: ['true'] })
@@ -103,6 +126,7 @@ const TASKS: Readonly<Record<string, Task>> = {
 }
 
 if (crash) crashAt(crash)
+const { crashPoint } = await import('../../src/util/crash-point.ts')
 const { Runtime: Opened } = await import('../../src/index.ts')
 const perform = TASKS[task]
 if (perform === undefined) throw new Error(`no such task: ${task}`)
@@ -111,6 +135,7 @@ try {
   say('open')
   const result = await perform(runtime, input)
   say({ result: result ?? null })
+  crashPoint('returned')
   await runtime.close()
   say(`closed ${Math.round(performance.now())}`)
 } catch (error) {

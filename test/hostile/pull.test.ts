@@ -1,4 +1,5 @@
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
@@ -100,6 +101,23 @@ describe('a pull from a registry that misbehaves', () => {
     const error = await failure(runtime.images.pull('127.0.0.1:9/app:v1'))
     expect(error).toMatchObject({ code: 'ERR_REGISTRY_UNREACHABLE', kind: 'unavailable', details: { host: '127.0.0.1:9' } })
     expectAdvice(error)
+    await expectUsable(store, runtime)
+  })
+
+  it('that breaks off in the middle of a layer goes on from there, into the same layer', async () => {
+    const { store, runtime } = await emptyStore()
+    const content = randomBytes(3_000_000)
+    const bytes = tar({ name: 'noise', content })
+    const blob = { bytes: gzipSync(bytes), diffId: digestOf(bytes) }
+    const { layers } = registry.addImage('bad/broken', { tag: 'v1', layers: [blob] })
+    registry.fault(new RegExp(layers[0]?.digest ?? ''), { cutAfter: 1_000_000, times: 2 })
+    const image = await runtime.images.pull(`${registry.host}/bad/broken:v1`)
+    const asked = registry.requests.filter(({ path }) => path.includes(layers[0]?.digest ?? ''))
+    expect(asked.map(({ headers }) => headers.range)).toEqual([undefined, 'bytes=1000000-', 'bytes=2000000-'])
+    await using mount = await image.mount()
+    expect(readFileSync(join(mount.path, 'noise')).equals(content)).toBe(true)
+    await mount.unmount()
+    await image.remove()
     await expectUsable(store, runtime)
   })
 

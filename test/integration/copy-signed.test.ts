@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
-import { bundleReferrer } from '../../src/image/copy-signatures.ts'
+import { bundleReferrer } from '../../src/image/copy/signatures.ts'
 import type { Runtime } from '../../src/index.ts'
 import { createRegistryClient } from '../../src/registry/registry-client.ts'
 import { type Digest, digestOf } from '../../src/spec/digest.ts'

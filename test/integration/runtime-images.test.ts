@@ -1,6 +1,8 @@
 import { join } from 'node:path'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect } from '@jest/globals'
 import type { PullProgress, Runtime } from '../../src/index.ts'
+import { digestOf } from '../../src/spec/digest.ts'
 import { type DockerRegistry, startDockerRegistry } from '../helpers/docker-registry.ts'
 import { startFakeRegistry } from '../helpers/fake-registry.ts'
 import type { FakeRegistry } from '../helpers/fake-registry-types.ts'
@@ -197,6 +199,33 @@ describe('images of several platforms', () => {
     expect((await runtime.images.get(name, { platform: 'linux/s390x' })).id).toBe(foreign.id)
     expect(await failure(runtime.images.pull(name, { platform: 'linux/mips' }))).toMatchObject({ code: 'ERR_PLATFORM_MISMATCH' })
     for (const { id } of await runtime.images.list()) await runtime.images.remove(id, { force: true })
+  })
+
+  it('come as Docker writes them too: schema 2 manifests, and a list of them', async () => {
+    const docker = 'application/vnd.docker.distribution.manifest'
+    const bytes = gzipSync(tar({ name: 'docker', content: 'docker' }))
+    const layer = registry.addBlob(bytes, 'application/vnd.docker.image.rootfs.diff.tar.gzip')
+    const { config } = registry.addImage('plain', { layers: [{ bytes, diffId: digestOf(gunzipSync(bytes)) }] })
+    const image = {
+      schemaVersion: 2,
+      mediaType: `${docker}.v2+json`,
+      config: { ...config, mediaType: 'application/vnd.docker.container.image.v1+json' },
+      layers: [layer],
+    }
+    const entry = registry.addManifest('docker', image, { mediaType: image.mediaType, tag: 'one' })
+    const list = {
+      schemaVersion: 2,
+      mediaType: `${docker}.list.v2+json`,
+      manifests: [{ ...entry, platform: { os: 'linux', architecture: own } }],
+    }
+    registry.addManifest('docker', list, { mediaType: list.mediaType, tag: 'list' })
+    const [one, fromList] = [
+      await runtime.images.pull(`${registry.host}/docker:one`),
+      await runtime.images.pull(`${registry.host}/docker:list`),
+    ]
+    expect(fromList.id).toBe(one.id)
+    expect(await one.inspect()).toMatchObject({ layers: [{ diffId: digestOf(gunzipSync(bytes)) }] })
+    await one.remove({ force: true })
   })
 
   it('fetch several layers at a time', async () => {

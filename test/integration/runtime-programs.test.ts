@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { chmodSync, copyFileSync, readdirSync } from 'node:fs'
+import { chmodSync, copyFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect } from '@jest/globals'
@@ -37,6 +37,27 @@ function program(store: RuntimeStore, task: string, input: Task = {}) {
   const opened = async () => expect(await child.line()).toBe('open')
   return { ...child, answer, opened }
 }
+
+describe('an OCI runtime that is given by its path', () => {
+  const OTHERS: readonly [name: string, make: (path: string) => void][] = [
+    ['crun-next', (path) => copyFileSync(findProgram('crun'), path)],
+    ['contained', (path) => writeFileSync(path, `#!/bin/sh\nexec ${findProgram('runc')} "$@"\n`, { mode: 0o755 })],
+  ]
+  for (const [name, make] of OTHERS) {
+    it(`runs containers whatever it is called: ${name}`, async () => {
+      const store = await lab.store()
+      const path = join(store.directory, name)
+      make(path)
+      const runtime = await store.open({ ociRuntime: path })
+      expect((await runtime.info()).ociRuntime).toMatchObject({ name, path })
+      expect(await runtime.run(SMALL, ['echo', 'attached'])).toMatchObject({ exitCode: 0, stdout: 'attached\n' })
+      const container = await runtime.containers.run({ image: SMALL, command: ['sleep', '1000'] })
+      expect(await container.exec(['echo', 'inside'])).toMatchObject({ stdout: 'inside\n' })
+      await container.stop({ timeoutMs: 0 })
+      await container.remove()
+    })
+  }
+})
 
 describe('a program that uses podlib', () => {
   it('ends by itself within a second of its last line, whatever still runs in its containers', async () => {

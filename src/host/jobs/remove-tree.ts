@@ -9,15 +9,28 @@ export interface RemoveTreeInput {
   readonly unmount?: readonly string[]
 }
 
-/** Removes trees with everything in them; what is not there is no error. Never follows a symbolic link. */
+/**
+ * Removes trees with everything in them; what is not there is no error. Never follows a symbolic link. One that cannot be
+ * removed keeps none of the others.
+ */
 export function removeTree({ paths, unmount: targets = [] }: RemoveTreeInput): void {
   unmount({ targets })
-  for (const path of paths) {
+  const failures = paths.flatMap((path) => {
     try {
-      rmSync(path, { recursive: true, force: true })
-    } catch {
-      // Node's own way recurses and reads names as text: a container can nest deeper, and name in any bytes.
-      execFileSync(findProgram('rm'), ['-rf', '--one-file-system', '--', path], { stdio: ['ignore', 'ignore', 'pipe'], env: {} })
+      removeOne(path)
+      return []
+    } catch (error) {
+      return [error]
     }
+  })
+  if (failures.length > 0) throw failures[0]
+}
+
+function removeOne(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true })
+  } catch {
+    // Node's own way recurses and reads names as text: a container can nest deeper, and name in any bytes.
+    execFileSync(findProgram('rm'), ['-rf', '--one-file-system', '--', path], { stdio: ['ignore', 'ignore', 'pipe'], env: {} })
   }
 }

@@ -22,8 +22,15 @@ export function watchExitFiles(directory: string, callback: (id: string) => void
   const lookAtAll = () => {
     for (const name of readdirSync(directory)) look(name)
   }
-  // Without a name the kernel's queue ran over.
-  const watcher = watch(directory, { persistent: false }, (_event, name) => (name === null ? lookAtAll() : look(name)))
+  const watcher = watch(directory, { persistent: false }, (_event, name) => {
+    if (name !== null) return look(name)
+    try {
+      // Without a name the kernel's queue ran over.
+      lookAtAll()
+    } catch {
+      // Nobody could catch it. Whoever waits for a container looks at its process too.
+    }
+  })
   // The directory was removed with the whole store: there is nothing to tell any more.
   watcher.on('error', () => watcher.close())
   lookAtAll()

@@ -59,21 +59,35 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     return [...lowers, ...fillers]
   }
 
+  /** Layers that are being removed, from whatever process: what they were is the end of their names. */
+  const doomed = (hex: string) => namesIn(staging).filter((name) => name.endsWith(`-${hex}`))
+
   async function removeLayer(layer: Digest | StagedLayer): Promise<void> {
     if (typeof layer !== 'string') return remove(layer.location)
-    if (!existsSync(layerPath(layer))) return
-    // Renamed first: a removal that is cut short must not leave a directory that looks like a layer.
-    const doomed = privatePath()
-    mkdirSync(staging, { recursive: true, mode: 0o700 })
-    renameSync(layerPath(layer), doomed)
-    await remove(doomed, ...corrections.ofTop(layer))
+    const hex = digestHex(layer)
+    if (existsSync(layerPath(layer))) {
+      // Renamed first: a removal that is cut short must not leave a directory that looks like a layer.
+      mkdirSync(staging, { recursive: true, mode: 0o700 })
+      renameSync(layerPath(layer), `${privatePath()}-${hex}`)
+    }
+    // Also what an attempt left whose worker was killed.
+    const paths = [...doomed(hex).map((name) => join(staging, name)), ...corrections.ofTop(layer)]
+    if (paths.length > 0) await remove(...paths)
+  }
+
+  /** Takes away what a job was making. The job does so itself, unless its worker was killed or the disk was full. */
+  async function undone(path: string, error: unknown): Promise<never> {
+    // What cannot be removed either is swept when this process is gone.
+    await remove(path).catch(() => {})
+    throw error
   }
 
   async function seal(stack: readonly Digest[], { written }: { readonly written: boolean }): Promise<void> {
     if (!written && (!needsCorrection(stack) || corrections.tree(stack) !== undefined)) return
     mkdirSync(staging, { recursive: true, mode: 0o700 })
-    const target = corrections.path(stack)
-    await host.run('seal-layers', { layers: stack.map(layerPath), root: options.root, corrections: { staged: privatePath(), target } })
+    const [staged, target] = [privatePath(), corrections.path(stack)]
+    const input = { layers: stack.map(layerPath), root: options.root, corrections: { staged, target } }
+    await host.run('seal-layers', input).catch((error: unknown) => undone(staged, error))
   }
 
   return {
@@ -95,9 +109,7 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
         if (!hasRootEntry) writeFileSync(join(location, IMPLIED_ROOT), '')
         return { ...layer, location }
       } catch (error) {
-        // The job removes what it made, unless its worker was killed.
-        await remove(location)
-        throw error
+        return undone(location, error)
       }
     },
 

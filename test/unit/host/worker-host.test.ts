@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -6,13 +6,16 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import { drainJob } from '../../../src/host/drain.ts'
 import { feedJob } from '../../../src/host/feed.ts'
 import type { Host } from '../../../src/host/host.ts'
-import { descendants, listProcesses } from '../../../src/host/proc.ts'
+import { descendants, isSameProcess, listProcesses } from '../../../src/host/proc.ts'
 import { mkfifo } from '../../../src/host/sys/libc.ts'
 import { createWorkerHost } from '../../../src/host/worker-host.ts'
+import { childPrograms } from '../../helpers/child-program.ts'
 import { temporaryDirectories } from '../../helpers/temporary-directory.ts'
+import { until } from '../../helpers/until.ts'
 import { testHost } from '../../helpers/worker.ts'
 
 const directory = temporaryDirectories()
+const start = childPrograms()
 const readHostname = { root: '/', paths: ['/etc/hostname'], maxBytes: 64 }
 
 function workers(): number[] {
@@ -67,6 +70,17 @@ describe('the host worker', () => {
       ])
       expect([Buffer.from(name ?? []).toString(), stdout]).toEqual([readFileSync('/etc/hostname', 'utf8'), 'done\n'])
     }
+  })
+
+  test('whose program is killed begins nothing of what it has not begun', async () => {
+    const path = join(directory(), 'kept')
+    writeFileSync(path, '')
+    const parent = start('worker-host-child.ts', path)
+    const [pid = 0, startTime = 0] = ((await parent.line()) ?? '').split(' ').map(Number)
+    await parent.exited
+    process.kill(pid, 'SIGCONT')
+    await until('the worker ends', () => !isSameProcess(pid, startTime))
+    expect(existsSync(path)).toBe(true)
   })
 
   test('that cannot be started fails the job with what it said', async () => {

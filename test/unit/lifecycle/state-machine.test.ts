@@ -59,7 +59,14 @@ describe('the state machine', () => {
 })
 
 describe('reconcile', () => {
-  const evidence = (facts: Partial<Evidence>): Evidence => ({ sameBoot: true, exit: undefined, processAlive: true, now: 99, ...facts })
+  const evidence = (facts: Partial<Evidence>): Evidence => ({
+    sameBoot: true,
+    exit: undefined,
+    processAlive: true,
+    programRuns: false,
+    now: 99,
+    ...facts,
+  })
 
   test.each(['created', 'running', 'paused', 'stopping'] as const)('sees the exit of a %s container in the exit record', (status) => {
     expect(reconcile({ status, attached: false }, evidence({ exit: EXIT, processAlive: false }))).toEqual({ type: 'exited', ...EXIT })
@@ -71,6 +78,12 @@ describe('reconcile', () => {
       expect(reconcile({ status, attached: false }, evidence({}))).toBeUndefined()
     },
   )
+
+  test('sees that a created container was started in its process running the program', () => {
+    const runs = (status: ContainerStatus) => reconcile({ status, attached: false }, evidence({ programRuns: true }))
+    expect(runs('created')).toEqual({ type: 'started', at: 99 })
+    for (const status of ['running', 'paused', 'stopping'] as const) expect(runs(status)).toBeUndefined()
+  })
 
   test('calls the exit unknown when process and monitor are gone without a record', () => {
     expect(reconcile({ status: 'running', attached: false }, evidence({ processAlive: false }))).toMatchObject({

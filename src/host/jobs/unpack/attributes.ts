@@ -1,11 +1,14 @@
 import { chmodSync, fchmodSync, fchownSync, lchownSync } from 'node:fs'
 import type { TarEntry, TarTime } from '../../../archive/tar-entry.ts'
 import { errorCode, PodlibError } from '../../../errors/errors.ts'
-import { fsetxattr, futimens, lsetxattr, type TimeSpec, utimensat } from '../../sys/libc.ts'
+import { fsetxattr, futimens, lsetxattr, utimensat } from '../../sys/libc.ts'
 
 /** Extended attributes by which an image could reach into the store's own bookkeeping (CVE class "forged overlay xattrs"). */
 const FORGEABLE = ['trusted.', 'user.overlay.', 'user.containers.']
 const DEFAULT_ACL = 'system.posix_acl_default'
+
+/** Bytes where the path is not plain ASCII. */
+export type HostPath = string | Buffer
 
 /** What could not be kept. */
 export interface Lost {
@@ -32,23 +35,23 @@ export function applyToFile(fd: number, entry: TarEntry, { natural, lost }: { na
   // After chown(2), which clears setuid and security.capability.
   if (!hasMode(entry, natural)) fchmodSync(fd, entry.mode)
   for (const [name, value] of entry.xattrs) setXattr(name, lost, () => fsetxattr(fd, name, value))
-  futimens(fd, ...times(entry))
+  futimens(fd, accessTime(entry), entry.mtime)
 }
 
 /** The same for what has no descriptor: links, devices, FIFOs. Nothing is followed. */
-export function applyToPath(path: Buffer, entry: TarEntry, lost: Lost): void {
+export function applyToPath(path: HostPath, entry: TarEntry, lost: Lost): void {
   changeOwner(entry, () => lchownSync(path, entry.uid, entry.gid))
   if (entry.type !== 'symlink') chmodSync(path, entry.mode)
   applyXattrs(path, entry, lost)
   setTimes(path, entry)
 }
 
-export function applyXattrs(path: Buffer, entry: TarEntry, lost: Lost): void {
+export function applyXattrs(path: HostPath, entry: TarEntry, lost: Lost): void {
   for (const [name, value] of entry.xattrs) setXattr(name, lost, () => lsetxattr(path, name, value))
 }
 
 /** Owner and mode of a directory that was made with the mode 0755. */
-export function applyOwnership(path: Buffer, wanted: Ownership, natural: Natural): void {
+export function applyOwnership(path: HostPath, wanted: Ownership, natural: Natural): void {
   if (!isOwned(wanted, natural)) changeOwner(wanted, () => lchownSync(path, wanted.uid, wanted.gid))
   if (wanted.mode !== 0o755 || !hasMode(wanted, natural)) chmodSync(path, wanted.mode)
 }
@@ -62,7 +65,7 @@ function hasMode({ mode }: Ownership, { umask }: Natural): boolean {
 }
 
 /** Sets the attributes of a directory but for a default ACL, which it returns: new children would inherit it. */
-export function applyDirectoryXattrs(path: Buffer, entry: TarEntry, lost: Lost): Buffer | undefined {
+export function applyDirectoryXattrs(path: HostPath, entry: TarEntry, lost: Lost): Buffer | undefined {
   let acl: Buffer | undefined
   for (const [name, value] of entry.xattrs) {
     if (name === DEFAULT_ACL) acl = Buffer.from(value)
@@ -71,21 +74,16 @@ export function applyDirectoryXattrs(path: Buffer, entry: TarEntry, lost: Lost):
   return acl
 }
 
-export function setDefaultAcl(path: Buffer, acl: Buffer, lost: Lost): void {
+export function setDefaultAcl(path: HostPath, acl: Buffer, lost: Lost): void {
   setXattr(DEFAULT_ACL, lost, () => lsetxattr(path, DEFAULT_ACL, acl))
 }
 
-export function setTimes(path: Buffer, entry: { mtime: TarTime; atime: TarTime | undefined }): void {
-  utimensat(path, ...times(entry), { nofollow: true })
+export function setTimes(path: HostPath, entry: { mtime: TarTime; atime: TarTime | undefined }): void {
+  utimensat(path, accessTime(entry), entry.mtime, { nofollow: true })
 }
 
-function times({ mtime, atime }: { mtime: TarTime; atime: TarTime | undefined }): [atime: TimeSpec, mtime: TimeSpec] {
-  const later = atime && (atime.seconds - mtime.seconds || atime.nanoseconds - mtime.nanoseconds) > 0 ? atime : mtime
-  return [timeSpec(later), timeSpec(mtime)]
-}
-
-function timeSpec({ seconds, nanoseconds }: TarTime): TimeSpec {
-  return { sec: BigInt(seconds), nsec: nanoseconds }
+function accessTime({ mtime, atime }: { mtime: TarTime; atime: TarTime | undefined }): TarTime {
+  return atime && (atime.seconds - mtime.seconds || atime.nanoseconds - mtime.nanoseconds) > 0 ? atime : mtime
 }
 
 function setXattr(name: string, lost: Lost, set: () => void): void {

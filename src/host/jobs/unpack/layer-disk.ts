@@ -3,8 +3,8 @@ import { LAYER_REPLACED, LAYER_TREE, writeImpliedDirectories } from '../../../ar
 import { escapeName, type TarEntry } from '../../../archive/tar-entry.ts'
 import { errorCode, PodlibError } from '../../../errors/errors.ts'
 import { lremovexattr, lsetxattr, mknod } from '../../sys/libc.ts'
-import { applyDirectoryXattrs, applyOwnership, type Lost, type Natural, setDefaultAcl, setTimes } from './attributes.ts'
-import { type DirectoryNode, directories, directoryNode, type TreeNode, WHITEOUT } from './layer-tree.ts'
+import { applyDirectoryXattrs, applyOwnership, type HostPath, type Lost, type Natural, setDefaultAcl, setTimes } from './attributes.ts'
+import { childPath, type DirectoryNode, directories, directoryNode, type TreeNode, WHITEOUT } from './layer-tree.ts'
 
 /** What a finished layer is to those above and below it. */
 export interface LayerShape {
@@ -17,6 +17,7 @@ export interface LayerShape {
 }
 
 const S_IFCHR = 0o020000
+const ASCII = /^[\0-\x7f]*$/
 
 /**
  * The tree of one layer on disk, and a model of it in memory. The directory is private and was empty, so
@@ -24,7 +25,7 @@ const S_IFCHR = 0o020000
  * crosses a symbolic link, whatever the names in the layer.
  */
 export class LayerDisk {
-  readonly root: DirectoryNode = directoryNode(true)
+  readonly root: DirectoryNode = directoryNode('', true)
   readonly lost: Lost = { ignoredXattrs: 0 }
   readonly natural: Natural
   readonly #directory: string
@@ -36,7 +37,7 @@ export class LayerDisk {
     this.#directory = directory
     this.#treePrefix = Buffer.from(`${directory}/${LAYER_TREE}`).toString('latin1')
     this.#xattrPrefix = xattrPrefix
-    const path = this.path([])
+    const path = this.path('')
     mkdirSync(path, { mode: 0o777 })
     removeInheritance(path)
     const natural = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0, umask: 0o777 & ~lstatSync(path).mode }
@@ -45,8 +46,11 @@ export class LayerDisk {
     this.natural = natural
   }
 
-  path(components: readonly string[]): Buffer {
-    return this.#pathOf(components.join('/'))
+  /** The path on the host of a path inside the tree, whose bytes are the characters of a Latin-1 string. */
+  path(inTree: string): HostPath {
+    const path = inTree === '' ? this.#treePrefix : `${this.#treePrefix}/${inTree}`
+    // Node takes strings faster than bytes, but writes what is not ASCII as UTF-8.
+    return ASCII.test(path) ? path : Buffer.from(path, 'latin1')
   }
 
   /** The directory that an entry goes into; missing ones are made and marked as implied. */
@@ -56,18 +60,17 @@ export class LayerDisk {
       const name = components[depth - 1] as string
       const child = node.children.get(name)
       if (child?.kind === 'directory') node = child
-      else if (child === undefined || child.kind === 'whiteout') node = this.#makeDirectory(node, components.slice(0, depth))
+      else if (child === undefined || child.kind === 'whiteout') node = this.#makeDirectory(node, name)
       else throw invalid('cannot put an entry below something that is not a directory', components.slice(0, depth))
     }
     return node
   }
 
   /** Removes what has the name, content kept if the tar needs it for re-assembly. Says whether it was a whiteout. */
-  clear(parent: DirectoryNode, components: readonly string[]): boolean {
-    const name = components.at(-1) as string
+  clear(parent: DirectoryNode, name: string): boolean {
     const node = parent.children.get(name)
     if (node === undefined) return false
-    this.#remove(node, components.join('/'))
+    this.#remove(node, childPath(parent, name))
     parent.children.delete(name)
     return node.kind === 'whiteout'
   }
@@ -77,13 +80,17 @@ export class LayerDisk {
     let node: TreeNode | undefined = this.root
     if (components.length > 0) {
       const parent = this.parent(components)
-      node = parent.children.get(components.at(-1) as string)
-      if (node?.kind !== 'directory') node = this.#makeDirectory(parent, components)
+      const name = components.at(-1) as string
+      node = parent.children.get(name)
+      if (node?.kind !== 'directory') node = this.#makeDirectory(parent, name)
     }
     node.implied = false
-    const { uid, gid, mode, mtime, atime } = entry
-    Object.assign(node, { uid, gid, mode, mtime, atime })
-    if (entry.xattrs.size > 0) node.defaultAcl = applyDirectoryXattrs(this.path(components), entry, this.lost) ?? node.defaultAcl
+    node.uid = entry.uid
+    node.gid = entry.gid
+    node.mode = entry.mode
+    node.mtime = entry.mtime
+    node.atime = entry.atime
+    if (entry.xattrs.size > 0) node.defaultAcl = applyDirectoryXattrs(this.path(node.path), entry, this.lost) ?? node.defaultAcl
   }
 
   /** Hides a name of lower layers. What this layer itself has under that name stays, whichever came first. */
@@ -97,7 +104,7 @@ export class LayerDisk {
       existing.implied = false
     }
     if (existing !== undefined) return
-    const path = this.path(components)
+    const path = this.path(childPath(parent, name))
     mknod(path, S_IFCHR, 0n)
     lchownSync(path, entry.uid, entry.gid)
     setTimes(path, entry)
@@ -113,44 +120,39 @@ export class LayerDisk {
   /** Sets what had to wait for all entries. */
   finish(): LayerShape {
     const implied: string[] = []
-    for (const { node, path: name } of directories(this.root)) {
-      const path = this.#pathOf(name)
+    for (const node of directories(this.root)) {
+      const path = this.path(node.path)
       applyOwnership(path, node, this.natural)
       if (node.opaque) lsetxattr(path, `${this.#xattrPrefix}.overlay.opaque`, Buffer.from('y'))
       if (node.defaultAcl) setDefaultAcl(path, node.defaultAcl, this.lost)
       if (node.mtime) setTimes(path, { mtime: node.mtime, atime: node.atime })
-      if (node.implied && name !== '') implied.push(name)
+      if (node.implied && node !== this.root) implied.push(node.path)
     }
     writeImpliedDirectories(this.#directory, implied)
     return { impliedDirectories: implied.length, hasRootEntry: !this.root.implied, opaqueRoot: this.root.opaque }
   }
 
-  /** Bytes of a path inside the tree; names are Latin-1 strings of any bytes. */
-  #pathOf(name: string): Buffer {
-    return Buffer.from(name === '' ? this.#treePrefix : `${this.#treePrefix}/${name}`, 'latin1')
-  }
-
-  #makeDirectory(parent: DirectoryNode, components: readonly string[]): DirectoryNode {
-    const hadWhiteout = this.clear(parent, components)
-    const path = this.path(components)
-    mkdirSync(path, { mode: 0o755 })
+  #makeDirectory(parent: DirectoryNode, name: string): DirectoryNode {
+    const hadWhiteout = this.clear(parent, name)
+    const path = childPath(parent, name)
+    mkdirSync(this.path(path), { mode: 0o755 })
     // In place of a hidden directory: nothing of that one may shine through, nor lend its attributes.
-    const node = directoryNode(!hadWhiteout)
+    const node = directoryNode(path, !hadWhiteout)
     node.opaque = hadWhiteout
-    parent.children.set(components.at(-1) as string, node)
+    parent.children.set(name, node)
     return node
   }
 
-  #remove(node: TreeNode, name: string): void {
-    const path = this.#pathOf(name)
+  #remove(node: TreeNode, inTree: string): void {
+    const path = this.path(inTree)
     if (node.kind === 'directory') {
-      for (const [child, childNode] of node.children) this.#remove(childNode, `${name}/${child}`)
+      for (const [name, child] of node.children) this.#remove(child, childPath(node, name))
       rmdirSync(path)
     } else if (node.payload >= 0) this.#keep(path, node.payload)
     else if (node.kind !== 'absent') unlinkSync(path)
   }
 
-  #keep(path: Buffer, payload: number): void {
+  #keep(path: HostPath, payload: number): void {
     const replaced = `${this.#directory}/${LAYER_REPLACED}`
     if (!this.#hasReplaced) mkdirSync(replaced, { mode: 0o700 })
     this.#hasReplaced = true
@@ -167,7 +169,7 @@ export class LayerDisk {
 }
 
 /** What a store's directory hands on to all below it would stand in the way of what the layer says. */
-function removeInheritance(path: Buffer): void {
+function removeInheritance(path: HostPath): void {
   for (const name of ['system.posix_acl_default', 'system.posix_acl_access']) {
     try {
       lremovexattr(path, name)

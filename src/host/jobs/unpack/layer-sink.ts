@@ -7,9 +7,9 @@ import { whiteoutRule } from '../../../archive/whiteout.ts'
 import { errorCode, PodlibError } from '../../../errors/errors.ts'
 import type { Digest } from '../../../spec/digest.ts'
 import { makedev, mknod } from '../../sys/libc.ts'
-import { applyToFile, applyToPath, applyXattrs, setTimes } from './attributes.ts'
+import { applyToFile, applyToPath, applyXattrs, type HostPath, setTimes } from './attributes.ts'
 import { invalid, LayerDisk, type LayerShape } from './layer-disk.ts'
-import { ABSENT, EMPTY_FILE, findNode, type LeafNode, nameComponents, OTHER, WHITEOUT } from './layer-tree.ts'
+import { ABSENT, childPath, EMPTY_FILE, findNode, type LeafNode, nameComponents, OTHER, WHITEOUT } from './layer-tree.ts'
 
 /** How much a layer may be. */
 export interface LayerLimits {
@@ -64,10 +64,9 @@ export class LayerSink implements TarSink {
     this.#count(entry)
     const components = nameComponents(entry.name, 'name')
     const rule = whiteoutRule(components)
-    const directory = components.slice(0, -1)
     if (rule.kind === 'ordinary') this.#place(components, entry)
-    else if (rule.kind === 'whiteout') this.#disk.whiteout([...directory, rule.hides], entry)
-    else if (rule.kind === 'opaque') this.#disk.opaque(directory)
+    else if (rule.kind === 'whiteout') this.#disk.whiteout([...components.slice(0, -1), rule.hides], entry)
+    else if (rule.kind === 'opaque') this.#disk.opaque(components.slice(0, -1))
   }
 
   /** Content that becomes no file is kept in the side file. */
@@ -122,14 +121,15 @@ export class LayerSink implements TarSink {
     else if (entry.type === 'hard-link') this.#hardLink(components, entry)
     else {
       const parent = this.#disk.parent(components)
-      this.#disk.clear(parent, components)
-      parent.children.set(components.at(-1) as string, this.#make(components, entry))
+      const name = components.at(-1) as string
+      this.#disk.clear(parent, name)
+      parent.children.set(name, this.#make(childPath(parent, name), entry))
     }
   }
 
-  #make(components: string[], entry: TarEntry): LeafNode {
-    const path = this.#disk.path(components)
-    if (entry.type === 'file') return this.#openFile(path, components, entry)
+  #make(inTree: string, entry: TarEntry): LeafNode {
+    const path = this.#disk.path(inTree)
+    if (entry.type === 'file') return this.#openFile(path, inTree, entry)
     if (entry.type === 'symlink') symlinkSync(entry.linkName, path)
     else if (entry.type === 'fifo') mknod(path, FILE_TYPE.fifo | 0o600)
     else if (!this.#makeDevice(path, entry)) return ABSENT
@@ -138,14 +138,14 @@ export class LayerSink implements TarSink {
     return entry.type === 'character-device' && entry.deviceMajor === 0 && entry.deviceMinor === 0 ? WHITEOUT : OTHER
   }
 
-  #openFile(path: Buffer, components: string[], entry: TarEntry): LeafNode {
+  #openFile(path: HostPath, inTree: string, entry: TarEntry): LeafNode {
     const { storedSize: size, sparse } = entry
     this.#fd = openSync(path, NEW_FILE, entry.mode & 0o777)
     if (size === 0) return EMPTY_FILE
-    return { kind: 'file', payload: this.#side.payload({ path: Buffer.from(components.join('/'), 'latin1'), size, sparse }) }
+    return { kind: 'file', payload: this.#side.payload({ path: Buffer.from(inTree, 'latin1'), size, sparse }) }
   }
 
-  #makeDevice(path: Buffer, { type, deviceMajor, deviceMinor }: TarEntry): boolean {
+  #makeDevice(path: HostPath, { type, deviceMajor, deviceMinor }: TarEntry): boolean {
     try {
       mknod(path, FILE_TYPE[type as keyof typeof FILE_TYPE] | 0o600, makedev(deviceMajor, deviceMinor))
       return true
@@ -162,14 +162,14 @@ export class LayerSink implements TarSink {
     if (components.join('/') === targetPath.join('/') && this.#linkTarget(targetPath)) return
     const parent = this.#disk.parent(components)
     this.#linkTarget(targetPath)
-    this.#disk.clear(parent, components)
+    const name = components.at(-1) as string
+    this.#disk.clear(parent, name)
     // Looked up again: the target may have been in a directory that was in the way.
     const target = this.#linkTarget(targetPath)
-    const name = components.at(-1) as string
     parent.children.set(name, target.kind === 'file' ? EMPTY_FILE : target)
     if (target.kind === 'absent') return
-    const path = this.#disk.path(components)
-    linkSync(this.#disk.path(targetPath), path)
+    const path = this.#disk.path(childPath(parent, name))
+    linkSync(this.#disk.path(targetPath.join('/')), path)
     this.#applyToLink(path, entry)
   }
 
@@ -180,7 +180,7 @@ export class LayerSink implements TarSink {
   }
 
   // The attributes of the last name win, as in other engines. An unneeded chown would clear security.capability.
-  #applyToLink(path: Buffer, entry: TarEntry): void {
+  #applyToLink(path: HostPath, entry: TarEntry): void {
     const { uid, gid, mode } = lstatSync(path)
     const sameOwner = uid === entry.uid && gid === entry.gid
     if (!sameOwner) lchownSync(path, entry.uid, entry.gid)

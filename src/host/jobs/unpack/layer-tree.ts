@@ -4,6 +4,8 @@ import { PodlibError } from '../../../errors/errors.ts'
 /** A directory of the layer that is being unpacked. */
 export interface DirectoryNode {
   readonly kind: 'directory'
+  /** Relative to the root, whose own is empty. */
+  readonly path: string
   readonly children: Map<string, TreeNode>
   /** No entry of its own so far: a mount takes its attributes from a lower layer. */
   implied: boolean
@@ -33,10 +35,10 @@ export const ABSENT: LeafNode = { kind: 'absent', payload: -1 }
 /** A file without content in the tar: empty, or a further name of another. */
 export const EMPTY_FILE: LeafNode = { kind: 'file', payload: -1 }
 
-export function directoryNode(implied: boolean): DirectoryNode {
+export function directoryNode(path: string, implied: boolean): DirectoryNode {
   const owner = { uid: 0, gid: 0, mode: 0o755 }
   const times = { mtime: undefined, atime: undefined }
-  return { kind: 'directory', children: new Map(), implied, opaque: false, ...owner, ...times, defaultAcl: undefined }
+  return { kind: 'directory', path, children: new Map(), implied, opaque: false, ...owner, ...times, defaultAcl: undefined }
 }
 
 const MAX_DEPTH = 1024
@@ -53,11 +55,15 @@ export function nameComponents(name: Buffer, what: string): string[] {
   if (name.length === 0) throw invalidName(what, 'is empty')
   if (name.length > MAX_NAME_BYTES) throw invalidName(what, `is longer than ${MAX_NAME_BYTES} bytes`)
   if (name.includes(0)) throw invalidName(what, 'has a NUL byte')
-  const components = name
-    .toString('latin1')
-    .split('/')
-    .filter((component) => component !== '' && component !== '.')
-  if (components.includes('..')) throw invalidName(what, 'leads out of its directory with ".."')
+  const text = name.toString('latin1')
+  const components: string[] = []
+  for (let start = 0, end = 0; start < text.length; start = end + 1) {
+    const slash = text.indexOf('/', start)
+    end = slash < 0 ? text.length : slash
+    const component = text.slice(start, end)
+    if (component === '..') throw invalidName(what, 'leads out of its directory with ".."')
+    if (component !== '' && component !== '.') components.push(component)
+  }
   if (components.length > MAX_DEPTH) throw invalidName(what, `is more than ${MAX_DEPTH} directories deep`)
   return components
 }
@@ -76,13 +82,16 @@ export function findNode(root: DirectoryNode, components: readonly string[]): Tr
   return node
 }
 
-/** All directories below a node with their paths, the node itself first. */
-export function* directories(node: DirectoryNode, path = ''): Generator<{ node: DirectoryNode; path: string }> {
-  const stack = [{ node, path }]
+/** The path of a child. */
+export function childPath({ path }: DirectoryNode, name: string): string {
+  return path === '' ? name : `${path}/${name}`
+}
+
+/** All directories below a node, the node itself first. */
+export function* directories(node: DirectoryNode): Generator<DirectoryNode> {
+  const stack = [node]
   for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
     yield next
-    for (const [name, child] of next.node.children) {
-      if (child.kind === 'directory') stack.push({ node: child, path: next.path === '' ? name : `${next.path}/${name}` })
-    }
+    for (const child of next.children.values()) if (child.kind === 'directory') stack.push(child)
   }
 }

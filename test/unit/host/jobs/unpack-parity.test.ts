@@ -115,12 +115,12 @@ function makeNode(path: string, { kind, content, parent }: RandomNode, known: { 
 }
 
 function applyAttributes(path: string, random: RandomNode): void {
-  const { kind, mode, uid, gid, seconds, nanoseconds: nsec, xattrs } = random
+  const { kind, mode, uid, gid, seconds, nanoseconds, xattrs } = random
   lchownSync(path, uid, gid)
   if (kind !== 'symlink') chmodSync(path, mode)
   if (kind === 'file' || kind === 'directory' || kind === 'sparse') {
     for (const [name, value] of Object.entries(xattrs)) lsetxattr(path, `user.${name}`, value)
   }
-  const time = { sec: BigInt(seconds), nsec }
+  const time = { seconds, nanoseconds }
   utimensat(path, time, time, { nofollow: true })
 }

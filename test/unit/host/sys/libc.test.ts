@@ -1,4 +1,4 @@
-import { closeSync, constants, mkdirSync, openSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, lstatSync, mkdirSync, openSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from '@jest/globals'
 import {
@@ -51,11 +51,12 @@ describe('system calls', () => {
     const [file, link] = [join(root, 'file'), join(root, 'link')]
     writeFileSync(file, '')
     symlinkSync('nowhere', link)
-    utimensat(link, { sec: 1n, nsec: 0 }, { sec: -5n, nsec: 123_456_789 }, { nofollow: true })
+    utimensat(link, { seconds: 1, nanoseconds: 0 }, { seconds: -5, nanoseconds: 123_456_789 }, { nofollow: true })
     const fd = openSync(file, 'r')
-    futimens(fd, { sec: 1n, nsec: 0 }, { sec: 7n, nsec: 1 })
+    futimens(fd, { seconds: 1, nanoseconds: 0 }, { seconds: 7, nanoseconds: 1 })
     closeSync(fd)
     expect(statSync(file, { bigint: true }).mtimeNs).toBe(7_000_000_001n)
+    expect(lstatSync(link, { bigint: true }).mtimeNs).toBe(-4_876_543_211n)
   })
 
   test('make nodes under names that are no UTF-8', () => {
