@@ -1,3 +1,7 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect } from '@jest/globals'
 import type { Container, Runtime } from '../../src/index.ts'
 import { childPrograms } from '../helpers/child-program.ts'
@@ -61,6 +65,23 @@ describe('a program that dies', () => {
       await container.remove()
     })
   }
+
+  it('in the middle of a start leaves its monitor to be killed, and nobody who only looks at the files', async () => {
+    const store = await lab.store()
+    await prepared(store, nothing)
+    await dieAt('init: created', store, 'start')
+    const bundles = join(store.runRoot, 'bundles')
+    const [id = ''] = readdirSync(bundles)
+    const looking = spawn('tail', ['-f', join(bundles, id, 'config.json')], { stdio: 'ignore' })
+    const gone = once(looking, 'exit')
+    try {
+      await (await store.open()).close()
+      expect(looking.exitCode ?? looking.signalCode).toBeNull()
+    } finally {
+      looking.kill()
+      await gone
+    }
+  })
 
   for (const ociRuntime of ['crun', 'runc'] as const) {
     it(`before it says that a container runs leaves one that runs (${ociRuntime})`, async () => {
