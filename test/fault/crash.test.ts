@@ -231,6 +231,28 @@ describe('a program that dies', () => {
   }
 })
 
+describe('a program that dies as soon as a call has returned', () => {
+  for (const [task, prepare, after] of [
+    ['create', undefined, { status: 'configured' }],
+    ['start', nothing, { status: 'running' }],
+    ['stop', started, { status: 'exited', exitCode: 137 }],
+    ['remove', nothing, undefined],
+  ] as const) {
+    it(`has lost nothing of it (${task})`, async () => {
+      const store = await lab.store()
+      if (prepare) await prepared(store, prepare, ['sh', '-c', 'trap "" TERM; while true; do sleep 0.05; done'])
+      const config = { ...store.options, task: { image: SMALL, name: 'victim', command: SLEEP } }
+      const child = start('runtime-child.ts', task, JSON.stringify(config), 'returned')
+      expect([await child.line(), await child.line()]).toEqual(['open', expect.stringContaining('result')])
+      expect(await child.exited).toBeNull()
+      const runtime = await recovered(store)
+      const container = await runtime.containers.find('victim')
+      if (after === undefined) expect(container).toBeUndefined()
+      else expect(await container?.inspect()).toMatchObject(after)
+    })
+  }
+})
+
 describe('a program that dies in the middle of a pull', () => {
   const layers = ['a', 'b', 'c'].map((name) => tar({ name, content: name.repeat(50_000) }))
 
@@ -261,6 +283,14 @@ describe('a program that dies in the middle of a pull', () => {
         await runtime.close()
       }))
   }
+
+  it('or as soon as it has returned has lost nothing', () =>
+    withRegistry(async (_, image, store) => {
+      const child = start('runtime-child.ts', 'pull', JSON.stringify({ ...store.options, task: { image } }), 'returned')
+      expect([await child.line(), await child.line()]).toEqual(['open', expect.stringContaining('result')])
+      expect(await child.exited).toBeNull()
+      expect((await (await (await recovered(store)).images.get(image)).inspect()).layers).toHaveLength(3)
+    }))
 
   it('leaves a store that the same pull completes (killed while a layer came)', () =>
     withRegistry(async (registry, image, store) => {
