@@ -34,7 +34,6 @@ const DEATHS = [
   ['start', 'alone init: created', nothing],
   ['start', 'alone start: after the runtime', nothing],
   ['stop', 'alone stop: signal sent', started],
-  ['stop', 'alone cleanup: deleted', started],
 ] as const
 
 describe('a program that dies while another has the store open', () => {

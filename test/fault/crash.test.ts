@@ -119,7 +119,7 @@ describe('a program that dies', () => {
     })
   }
 
-  for (const step of ['stop: requested', 'stop: signal sent', 'cleanup: deleted', 'cleanup: unmounted']) {
+  for (const step of ['stop: requested', 'stop: signal sent', 'cleanup: deleted', 'alone cleanup: deleted', 'cleanup: unmounted']) {
     it(`in the middle of a stop (${step}) leaves a container that can be stopped`, async () => {
       const store = await lab.store()
       await prepared(store, started, ['sh', '-c', 'trap "" TERM; while true; do sleep 0.05; done'])
