@@ -73,7 +73,8 @@ export async function feedJob<Output>({ path, source, job, undo, signal }: FeedJ
     throw error
   }
   try {
-    const [outcome] = await Promise.allSettled([job(either).catch(stop), pipeline(source, feed.stream, { signal: either }).catch(stop)])
+    const fed = pipeline(source, feed.stream, { signal: either }).catch(stop)
+    const [outcome] = await Promise.allSettled([job(either).catch(stop), Promise.race([fed, rejectedBy(either)])])
     const isDone = outcome.status === 'fulfilled'
     if (isDone && !either.aborted) return outcome.value
     if (isDone) await undo?.(outcome.value)
@@ -83,4 +84,12 @@ export async function feedJob<Output>({ path, source, job, undo, signal }: FeedJ
     source.destroy()
     feed.close()
   }
+}
+
+/** For what does not end when it is told to, such as an iterator of the caller's that waits for ever. */
+function rejectedBy(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason)
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
 }

@@ -33,11 +33,17 @@ export function createWorkerHost({ facts, command, visible = (path) => path, poo
   let worker: WorkerClient | undefined
   let starting: Promise<WorkerClient> | undefined
   let closed = false
-  const pool = new WorkerPool(poolSize ?? Math.min(availableParallelism(), MAX_POOL), command)
+  const newWorker = async (): Promise<WorkerClient> => {
+    const how = await command()
+    // Only now: whoever waited for its turn, or is tried once more, may have waited until after the close.
+    if (closed) throw new PodlibError('ERR_RUNTIME_CLOSED', 'cannot start a host worker: the runtime is closed')
+    return new WorkerClient(how)
+  }
+  const pool = new WorkerPool(poolSize ?? Math.min(availableParallelism(), MAX_POOL), newWorker)
 
   async function start(): Promise<WorkerClient> {
     try {
-      worker = new WorkerClient(await command())
+      worker = await newWorker()
       return worker
     } finally {
       starting = undefined
@@ -83,7 +89,7 @@ async function onceMoreIfNotBegun<Output>(attempt: () => Promise<Output>): Promi
 
 class WorkerPool {
   readonly #size: number
-  readonly #command: () => Promise<WorkerCommand>
+  readonly #newWorker: () => Promise<WorkerClient>
   readonly #idle: WorkerClient[] = []
   readonly #waiting: (() => void)[] = []
   readonly #all = new Set<WorkerClient>()
@@ -91,9 +97,9 @@ class WorkerPool {
   #running = 0
   #reaper: NodeJS.Timeout | undefined
 
-  constructor(size: number, command: () => Promise<WorkerCommand>) {
+  constructor(size: number, newWorker: () => Promise<WorkerClient>) {
     this.#size = size
-    this.#command = command
+    this.#newWorker = newWorker
   }
 
   async run(job: string, input: unknown, options: RunJobOptions<never> = {}): Promise<unknown> {
@@ -133,7 +139,7 @@ class WorkerPool {
 
   async #onWorker(job: string, input: unknown, options: RunJobOptions<never>): Promise<unknown> {
     const idle = this.#idle.pop()
-    const worker = idle?.isAlive ? idle : new WorkerClient(await this.#command())
+    const worker = idle?.isAlive ? idle : await this.#newWorker()
     this.#all.add(worker)
     try {
       return await worker.run(job, input, options)

@@ -64,32 +64,42 @@ export function importImage(
 ): Operation<PulledImage, ImportProgress> {
   return startOperation<PulledImage, ImportProgress>(
     async (report) => {
-      const { name, signal } = options
       checkOptions('images.import', options, IMPORT_OPTIONS)
-      const names = name === undefined ? [] : [formatReference(parseReference(name, { defaultRegistry: 'localhost' }))]
-      // Whatever is wrong with the config shows before a gigabyte is unpacked.
-      const draft = configBytes(context, options, [])
-      const origin = await verifyImage(context, {
-        identity: { transport: 'tarball', path: typeof from === 'string' ? resolve(from) : '-' },
-        // Nothing can be signed here: whatever digest is given, only a policy that asks for no signature lets it pass.
-        manifestDigest: digestOf(draft),
-        indexDigest: undefined,
-        sources: {},
-        signal,
-      })
-      const plan = importPlan(context, options, (contentSignal) => contentOf(context, from, contentSignal))
-      const id = await storePlan(context, plan, {
-        names,
-        replaceNames: true,
-        report: (progress) => report(importProgress(progress)),
-        action: 'import',
-        origin,
-        signal,
-      })
-      return { id, name: names[0] ?? id }
+      const signal = options.signal ? AbortSignal.any([options.signal, context.closing]) : context.closing
+      const work = importOne(context, from, { ...options, signal, report })
+      // A runtime that is closed meanwhile is closed when nothing of it is left.
+      context.background.add(work)
+      return work
     },
     ({ phase }) => phase,
   )
+}
+
+type ImportRequest = ImportOptions & { readonly signal: AbortSignal; readonly report: (progress: ImportProgress) => void }
+
+async function importOne(context: Context, from: string | AsyncIterable<Uint8Array>, options: ImportRequest): Promise<PulledImage> {
+  const { name, signal, report } = options
+  const names = name === undefined ? [] : [formatReference(parseReference(name, { defaultRegistry: 'localhost' }))]
+  // Whatever is wrong with the config shows before a gigabyte is unpacked.
+  const draft = configBytes(context, options, [])
+  const origin = await verifyImage(context, {
+    identity: { transport: 'tarball', path: typeof from === 'string' ? resolve(from) : '-' },
+    // Nothing can be signed here: whatever digest is given, only a policy that asks for no signature lets it pass.
+    manifestDigest: digestOf(draft),
+    indexDigest: undefined,
+    sources: {},
+    signal,
+  })
+  const plan = importPlan(context, options, (contentSignal) => contentOf(context, from, contentSignal))
+  const id = await storePlan(context, plan, {
+    names,
+    replaceNames: true,
+    report: (progress) => report(importProgress(progress)),
+    action: 'import',
+    origin,
+    signal,
+  })
+  return { id, name: names[0] ?? id }
 }
 
 function importProgress(progress: AcquireProgress): ImportProgress {

@@ -43,11 +43,11 @@ export async function pruneImages(context: Context, options: PruneImagesOptions 
     signal?.throwIfAborted()
     const plan = await removeUnless(context, id, all)
     if (plan === undefined) continue
-    reclaimedBytes += await removeUnusedLayers(context, new Set(plan.layers))
+    reclaimedBytes += await removeUnusedLayers(context, new Set(plan.layers), signal)
     removed.push({ id, names: plan.names })
   }
   const stale = listUnusedLayers(context.db).filter(({ lastUsedAt }) => lastUsedAt < Date.now() - KEEP_LAYERS_MS)
-  if (stale.length > 0) reclaimedBytes += await removeUnusedLayers(context, new Set(stale.map(({ diffId }) => diffId)))
+  if (stale.length > 0) reclaimedBytes += await removeUnusedLayers(context, new Set(stale.map(({ diffId }) => diffId)), signal)
   return { removed, reclaimedBytes }
 }
 

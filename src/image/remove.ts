@@ -14,6 +14,7 @@ import { assertNotMounted, unmountImage } from './mount.ts'
 export interface RemoveImageOptions {
   /** Remove it although it has several names, or is mounted: it is unmounted then. @defaultValue false */
   readonly force?: boolean
+  /** Gives up waiting for somebody who is at the same layers: the image is removed then, and layers that are left go with a later prune. */
   readonly signal?: AbortSignal
 }
 
@@ -41,6 +42,7 @@ export async function removeImage(
 ): Promise<RemovedImage> {
   checkOptions('images.remove', options, REMOVE_OPTIONS)
   const { db } = context
+  options.signal?.throwIfAborted()
   assertOwnImage(context, id)
   if (options.force) await unmountImage(context, id)
   const plan = await db.transaction(
@@ -62,7 +64,7 @@ export async function removeImage(
   )
   crashPoint('remove image: written')
   if (plan.layers === undefined) return { untagged: plan.untagged, removed: false }
-  await removeUnusedLayers(context, new Set(plan.layers))
+  await removeUnusedLayers(context, new Set(plan.layers), options.signal)
   return { untagged: plan.untagged, removed: true }
 }
 
@@ -71,19 +73,20 @@ export async function removeImage(
  *
  * @returns what they took on disk
  */
-export async function removeUnusedLayers(context: Context, candidates: ReadonlySet<Digest>): Promise<number> {
+export async function removeUnusedLayers(context: Context, candidates: ReadonlySet<Digest>, signal?: AbortSignal): Promise<number> {
   let freed = 0
   const storage = await context.storage()
   const unused = listUnusedLayers(context.db).filter(({ diffId }) => candidates.has(diffId))
   for (const { diffId, usageBytes } of unused) {
-    await withLayer(context, diffId, async () => {
+    const remove = async () => {
       if (!(await markDeleting(context, diffId))) return
       crashPoint('remove image: layer marked')
       await storage.removeLayer(diffId)
       crashPoint('remove image: layer removed')
       await context.db.transaction(() => deleteLayer(context.db, diffId))
       freed += usageBytes
-    })
+    }
+    await withLayer(context, diffId, remove, signal)
   }
   return freed
 }

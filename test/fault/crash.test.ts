@@ -1,3 +1,7 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect } from '@jest/globals'
 import type { Container, Runtime } from '../../src/index.ts'
 import { childPrograms } from '../helpers/child-program.ts'
@@ -62,6 +66,23 @@ describe('a program that dies', () => {
     })
   }
 
+  it('in the middle of a start leaves its monitor to be killed, and nobody who only looks at the files', async () => {
+    const store = await lab.store()
+    await prepared(store, nothing)
+    await dieAt('init: created', store, 'start')
+    const bundles = join(store.runRoot, 'bundles')
+    const [id = ''] = readdirSync(bundles)
+    const looking = spawn('tail', ['-f', join(bundles, id, 'config.json')], { stdio: 'ignore' })
+    const gone = once(looking, 'exit')
+    try {
+      await (await store.open()).close()
+      expect(looking.exitCode ?? looking.signalCode).toBeNull()
+    } finally {
+      looking.kill()
+      await gone
+    }
+  })
+
   for (const ociRuntime of ['crun', 'runc'] as const) {
     it(`before it says that a container runs leaves one that runs (${ociRuntime})`, async () => {
       const store = await lab.store({ ociRuntime })
@@ -98,7 +119,7 @@ describe('a program that dies', () => {
     })
   }
 
-  for (const step of ['stop: requested', 'stop: signal sent', 'cleanup: deleted', 'cleanup: unmounted']) {
+  for (const step of ['stop: requested', 'stop: signal sent', 'cleanup: deleted', 'alone cleanup: deleted', 'cleanup: unmounted']) {
     it(`in the middle of a stop (${step}) leaves a container that can be stopped`, async () => {
       const store = await lab.store()
       await prepared(store, started, ['sh', '-c', 'trap "" TERM; while true; do sleep 0.05; done'])
@@ -210,6 +231,28 @@ describe('a program that dies', () => {
   }
 })
 
+describe('a program that dies as soon as a call has returned', () => {
+  for (const [task, prepare, after] of [
+    ['create', undefined, { status: 'configured' }],
+    ['start', nothing, { status: 'running' }],
+    ['stop', started, { status: 'exited', exitCode: 137 }],
+    ['remove', nothing, undefined],
+  ] as const) {
+    it(`has lost nothing of it (${task})`, async () => {
+      const store = await lab.store()
+      if (prepare) await prepared(store, prepare, ['sh', '-c', 'trap "" TERM; while true; do sleep 0.05; done'])
+      const config = { ...store.options, task: { image: SMALL, name: 'victim', command: SLEEP } }
+      const child = start('runtime-child.ts', task, JSON.stringify(config), 'returned')
+      expect([await child.line(), await child.line()]).toEqual(['open', expect.stringContaining('result')])
+      expect(await child.exited).toBeNull()
+      const runtime = await recovered(store)
+      const container = await runtime.containers.find('victim')
+      if (after === undefined) expect(container).toBeUndefined()
+      else expect(await container?.inspect()).toMatchObject(after)
+    })
+  }
+})
+
 describe('a program that dies in the middle of a pull', () => {
   const layers = ['a', 'b', 'c'].map((name) => tar({ name, content: name.repeat(50_000) }))
 
@@ -240,6 +283,14 @@ describe('a program that dies in the middle of a pull', () => {
         await runtime.close()
       }))
   }
+
+  it('or as soon as it has returned has lost nothing', () =>
+    withRegistry(async (_, image, store) => {
+      const child = start('runtime-child.ts', 'pull', JSON.stringify({ ...store.options, task: { image } }), 'returned')
+      expect([await child.line(), await child.line()]).toEqual(['open', expect.stringContaining('result')])
+      expect(await child.exited).toBeNull()
+      expect((await (await (await recovered(store)).images.get(image)).inspect()).layers).toHaveLength(3)
+    }))
 
   it('leaves a store that the same pull completes (killed while a layer came)', () =>
     withRegistry(async (registry, image, store) => {

@@ -162,7 +162,55 @@ describe('a start that nobody answers, because the OCI runtime or the worker was
   })
 })
 
+describe('a stop in the middle of which something is killed', () => {
+  for (const [who, verb, script] of [
+    ['the runtime that kills', 'kill', ITSELF],
+    ['the runtime that deletes', 'delete', ITSELF],
+    ['the worker while the runtime kills', 'kill', WORKER],
+    ['the worker while the runtime deletes', 'delete', WORKER],
+  ] as const) {
+    it(`can be done again (${who})`, async () => {
+      const store = await lab.store()
+      const runtime = await store.open({ ociRuntime: disturbedCrun(store, 'true') })
+      const container = await runningFor(runtime)
+      disturbedCrun(store, script, verb)
+      await container.stop({ timeoutMs: 0 }).catch((error: unknown) => expect(error).toMatchObject({ name: 'PodlibError' }))
+      disturbedCrun(store, 'true')
+      await container.stop({ timeoutMs: 0 })
+      expect(await container.inspect()).toMatchObject({ status: 'exited', exitCode: 137 })
+      await container.start()
+      await container.remove({ force: true })
+      await store.expectNothingLeaked()
+    })
+  }
+})
+
 describe('a monitor that is killed', () => {
+  it('between the making and the start of its container leaves one that can be started, and removed', async () => {
+    const store = await lab.store()
+    const runtime = await store.open({ ociRuntime: disturbedCrun(store, ITSELF, 'start') })
+    const container = await runtime.containers.create({ image: SMALL, command: SLEEP })
+    await failure(container.start())
+    const { monitorPid } = (await container.inspect()) as { monitorPid: number }
+    process.kill(monitorPid, 'SIGKILL')
+    disturbedCrun(store, 'true')
+    await container.start()
+    expect(await container.exec(['echo', 'alive'])).toMatchObject({ stdout: 'alive\n' })
+    await container.remove({ force: true })
+    await store.expectNothingLeaked()
+  })
+
+  it('in the middle of a removal does not keep its container', async () => {
+    const store = await lab.store()
+    const runtime = await store.open({ ociRuntime: disturbedCrun(store, 'true') })
+    const container = await runningFor(runtime)
+    const { monitorPid } = (await container.inspect()) as { monitorPid: number }
+    disturbedCrun(store, `kill -9 ${monitorPid}`, 'kill')
+    await container.remove({ force: true })
+    expect(await runtime.containers.list()).toEqual([])
+    await store.expectNothingLeaked()
+  })
+
   for (const when of ['while somebody waits', 'while nobody has the store open']) {
     it(`leaves its container running, and its end unknown (${when})`, async () => {
       const store = await lab.store()

@@ -151,6 +151,21 @@ describe('on a host with one processor', () => {
     expect(lengths).toEqual(lengths.map(() => 3 << 20))
   })
 
+  test('a job that waits for its turn when the host is closed is not begun', async () => {
+    const closing = testHost({}, 1)
+    const fifo = join(directory(), 'fifo')
+    mkfifo(fifo)
+    const unpacked = join(directory(), 'layer')
+    const source = { source: { path: fifo }, blob: undefined, diffId: undefined }
+    const first = closing.run('unpack-layer', { ...source, directory: unpacked, xattrPrefix: 'trusted' })
+    const second = closing.run('diff-layers', { from: ['/nowhere'], to: [], xattrPrefix: 'trusted' })
+    const [firstEnded, secondEnded] = [first, second].map((job) => job.catch((error: unknown) => error))
+    await until('the first is at work', () => existsSync(unpacked))
+    await closing.close()
+    expect(await firstEnded).toBeInstanceOf(Error)
+    expect(await secondEnded).toMatchObject({ code: 'ERR_RUNTIME_CLOSED' })
+  })
+
   test('a turn is passed on when a job fails, and who gave up waiting does not get it', async () => {
     const controller = new AbortController()
     const diff = (from: string, signal?: AbortSignal) =>
