@@ -32,6 +32,6 @@ export async function runOnce<Encoding extends OutputEncoding>(
   })
   const run = monitor ? runMonitored<Encoding> : runAttached<Encoding>
   const running = run(context, created, { io, timeoutMs, signal })
-  context.background.add(running.catch(() => {}))
+  context.background.add(running)
   return running
 }

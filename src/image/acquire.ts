@@ -39,7 +39,7 @@ export async function acquireImage(context: Context, request: AcquireRequest): P
   const signal = request.signal ? AbortSignal.any([request.signal, context.closing]) : context.closing
   const work = acquire(context, { ...request, signal })
   // A runtime that is closed meanwhile is closed when nothing of it is left.
-  context.background.add(work.catch(() => {}))
+  context.background.add(work)
   return work
 }
 

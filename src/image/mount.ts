@@ -66,7 +66,7 @@ export async function mountImage(context: Context, id: string): Promise<ImageMou
   try {
     // A runtime that is closed meanwhile is closed when nothing of it is left.
     const work = mounting()
-    context.background.add(work.catch(() => {}))
+    context.background.add(work)
     return new ImageMount({ imageId: id, path: await work, ownerPid: record.owner.pid }, endsWithRuntime(context, record))
   } catch (error) {
     await endImageMount(context, record).catch(() => {})

@@ -130,6 +130,6 @@ export function withContainer<T>(
     options,
   )
   // A runtime that is closed in the middle of it is closed when it is done.
-  context.background.add(work.catch(() => {}))
+  context.background.add(work)
   return work
 }

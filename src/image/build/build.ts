@@ -23,7 +23,7 @@ export function buildImage(context: Context, options: BuildOptions): Operation<P
     const use = (directory: string | undefined) => build(context, { ...options, context: directory, signal }, report)
     const work = withContextDirectory(context, options.context, { signal, use })
     // A runtime that is closed meanwhile is closed when nothing of it is left.
-    context.background.add(work.catch(() => {}))
+    context.background.add(work)
     return work
   }, buildProgressKey)
 }

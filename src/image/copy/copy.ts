@@ -43,7 +43,7 @@ export function copyImage(
     const run: CopyRun = { all, platform: platformOption(options, context.platform), signatures, credential, report, signal }
     const work = copy(context, from, place, run)
     // A runtime that is closed meanwhile is closed when nothing of it is left.
-    context.background.add(work.catch(() => {}))
+    context.background.add(work)
     return work
   }, copyProgressKey)
 }

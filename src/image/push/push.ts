@@ -38,7 +38,7 @@ export function pushImage(
         ? pushToRegistry(context, { image, reference: place.reference, options, report, signal })
         : pushElsewhere(context, { image, place, options, report, signal })
     // A runtime that is closed meanwhile is closed when nothing of it is left.
-    context.background.add(work.catch(() => {}))
+    context.background.add(work)
     return work
   }, pushProgressKey)
 }
