@@ -10,8 +10,8 @@ export interface RemoveTreeInput {
 }
 
 /**
- * Removes trees with everything in them; what is not there is no error. Never follows a symbolic link. One that cannot be
- * removed keeps none of the others.
+ * Removes trees with everything in them; what is not there is no error. Never follows a symbolic link. The others go also when
+ * one of them cannot be removed.
  */
 export function removeTree({ paths, unmount: targets = [] }: RemoveTreeInput): void {
   unmount({ targets })
