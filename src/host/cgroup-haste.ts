@@ -21,18 +21,26 @@ let isKept = false
  */
 export function hastenCgroups(): void {
   readyUntil = performance.now() + READY_MS
-  if (isKept) return
-  isKept = true
-  // Without the right to write there nothing is lost but the head start.
-  keepReady()
-    .catch(() => {})
-    .finally(() => (isKept = false))
+  if (!isKept) keepReady()
 }
 
-async function keepReady(): Promise<void> {
+function keepReady(): void {
+  isKept = true
+  const end = (again: boolean) => {
+    isKept = false
+    if (again) keepReady()
+  }
+  // Asked for while it was ending. Without the right to write there nothing is lost but the head start.
+  moveInPlace().then(
+    () => end(performance.now() < readyUntil),
+    () => end(false),
+  )
+}
+
+async function moveInPlace(): Promise<void> {
   // Looked up each time: somebody may have moved this process meanwhile.
   const path = ownCgroup()
-  if (path === undefined) return
+  if (path === undefined) throw new Error('this process is in no cgroup that is mounted')
   const processes = await open(path, 'w')
   try {
     while (performance.now() < readyUntil) {

@@ -16,6 +16,9 @@ interface Feed {
 /** Less than this and a fast registry waits for the worker at every turn. The kernel's limit without privilege. */
 const PIPE_BYTES = 1 << 20
 
+/** What ends when it is told to has done so by then, and has nothing open any more. */
+const PATIENCE_MS = 2_000
+
 const { O_RDONLY, O_WRONLY, O_NONBLOCK } = constants
 
 /** Makes a FIFO at `path`. The job may open it at any time: it neither blocks nor meets an early end of file. */
@@ -74,7 +77,7 @@ export async function feedJob<Output>({ path, source, job, undo, signal }: FeedJ
   }
   try {
     const fed = pipeline(source, feed.stream, { signal: either }).catch(stop)
-    const [outcome] = await Promise.allSettled([job(either).catch(stop), Promise.race([fed, rejectedBy(either)])])
+    const [outcome] = await Promise.allSettled([job(either).catch(stop), endOf(fed, either)])
     const isDone = outcome.status === 'fulfilled'
     if (isDone && !either.aborted) return outcome.value
     if (isDone) await undo?.(outcome.value)
@@ -86,10 +89,21 @@ export async function feedJob<Output>({ path, source, job, undo, signal }: FeedJ
   }
 }
 
-/** For what does not end when it is told to, such as an iterator of the caller's that waits for ever. */
-function rejectedBy(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason)
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+/** Waits for a source; when it is told to end, no longer than some time: an iterator of the caller's may wait for ever. */
+async function endOf(fed: Promise<void>, signal: AbortSignal): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  let told: (() => void) | undefined
+  const givenUp = new Promise<never>((_, reject) => {
+    told = () => {
+      timer = setTimeout(reject, PATIENCE_MS, signal.reason)
+    }
+    if (signal.aborted) told()
+    else signal.addEventListener('abort', told, { once: true })
   })
+  try {
+    await Promise.race([fed, givenUp])
+  } finally {
+    clearTimeout(timer)
+    if (told) signal.removeEventListener('abort', told)
+  }
 }

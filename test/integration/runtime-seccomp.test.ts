@@ -28,12 +28,13 @@ testNeeding(
     const store = await lab.store()
     const runtime = await store.open()
     const compiled = await filterOf(store, runtime)
-    const kept = await filterOf(store, runtime)
-    expect([compiled.given, kept.given]).toEqual([false, true])
+    const given = await filterOf(store, runtime)
+    expect([compiled.given, given.given]).toEqual([false, true])
     expect(compiled.filter.length).toBeGreaterThan(1000)
-    expect(kept.filter.equals(compiled.filter)).toBe(true)
+    expect(given.filter.equals(compiled.filter)).toBe(true)
     // What a later process takes from the disk is that filter too.
     const [file = ''] = readdirSync(join(store.root, 'cache/seccomp'))
-    expect(readFileSync(join(store.root, 'cache/seccomp', file)).equals(compiled.filter)).toBe(true)
+    const kept = readFileSync(join(store.root, 'cache/seccomp', file))
+    expect(kept.subarray(0, compiled.filter.length).equals(compiled.filter)).toBe(true)
   },
 )

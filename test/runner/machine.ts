@@ -67,8 +67,14 @@ export function leftBehind(before: readonly Trace[], after: readonly Trace[], ru
   return after.filter((trace) => !known.has(key(trace)) && isOurs(trace))
 }
 
-// Made once and kept for ever: by `ip netns add`, and by the tests that need a Debian.
-const EXPECTED_PLACES = new Set(['/run/netns', '/var/tmp/podlib-test-images'])
+// Made once and kept for ever: by `ip netns add`, by podman and Buildah at their first use, and by the tests that need a Debian.
+const EXPECTED_PLACES = new Set([
+  '/run/netns',
+  '/etc/containers/networks',
+  '/run/containers',
+  '/run/containers/networks',
+  '/var/tmp/podlib-test-images',
+])
 
 const key = ({ kind, id }: Trace) => `${kind} ${id}`
 
