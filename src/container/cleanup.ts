@@ -1,4 +1,5 @@
 import { readFileSync, rmSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { errorMessage, isPodlibError } from '../errors/errors.ts'
@@ -169,7 +170,5 @@ export async function removeExited(context: Context, session: ContainerSession):
 /** What a container has on disk and in the run directory. */
 export async function removeFiles(context: Context, id: string): Promise<void> {
   const storage = await context.storage()
-  const removed = storage.unmount(id, { remove: true })
-  rmSync(context.paths.bundle(id), { recursive: true, force: true })
-  await removed
+  await finishAll([storage.unmount(id, { remove: true }), rm(context.paths.bundle(id), { recursive: true, force: true })])
 }

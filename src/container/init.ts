@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { ContainerConfig } from '../bundle/container-config.ts'
 import type { IdRange as MappedRange } from '../bundle/container-options.ts'
 import { type GeneratedSpec, generateSpec } from '../bundle/generate.ts'
@@ -87,6 +88,8 @@ export async function prepareBundle(context: Context, session: ContainerSession,
   // Who needs it waits for it; until then its failure is nobody's.
   mounted.catch(() => {})
   try {
+    // And the application gets its turn: all of this in one would hold up its event loop.
+    await nextTurn()
     const { spec, warnings } = await specOf(context, { row, stored, mounted })
     if (warnings.join() !== row.warnings.join()) await session.patch({ warnings })
     // Files appear one after the other there: the next job would begin in between.

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { CreateContainerOptions } from '../bundle/container-options.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { parseDuration } from '../util/quantity.ts'
@@ -30,6 +31,8 @@ export async function runOnce<Encoding extends OutputEncoding>(
     options: container,
     mode: monitor ? 'attended' : 'attached',
   })
+  // What follows is as long again: the application gets its turn.
+  await nextTurn()
   const run = monitor ? runMonitored<Encoding> : runAttached<Encoding>
   const running = run(context, created, { io, timeoutMs, signal })
   context.background.add(running)
