@@ -19,9 +19,10 @@ export interface OpenHostOptions {
 
 /**
  * The buffers of an unpack are garbage at once: a small young generation gives their memory back in time. The heap is small
- * and the processors are busy: threads that collect beside the program cost more than they save.
+ * and the processors are busy: threads that collect beside the program cost more than they save, and so does the collector when it
+ * looks through a heap that only grows to its usual size.
  */
-const WORKER_FLAGS = ['--max-semi-space-size=2', '--single-threaded-gc']
+const WORKER_FLAGS = ['--max-semi-space-size=2', '--single-threaded-gc', '--initial-old-space-size=64']
 
 const CAP_SYS_ADMIN = 21n
 

@@ -1,8 +1,8 @@
 import { closeSync, openSync } from 'node:fs'
 import { syncfsAsync } from '../../sys/libc.ts'
 
-/** The kernel would keep that much, and far more, in memory until it is told to write. */
-const INTERVAL_BYTES = 128 * 1024 * 1024
+/** The kernel would keep that much, and far more, in memory until it is told to write; and most layers are not much larger. */
+const INTERVAL_BYTES = 32 * 1024 * 1024
 
 /**
  * Has the disk begin its work while the layer is still being unpacked, so that little is left to wait for when the image
