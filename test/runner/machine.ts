@@ -73,6 +73,7 @@ const EXPECTED_PLACES = new Set([
   '/etc/containers/networks',
   '/run/containers',
   '/run/containers/networks',
+  '/dev/shm/libpod_lock',
   '/var/tmp/podlib-test-images',
 ])
 
