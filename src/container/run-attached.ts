@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs'
 import type { AttachedProcess } from '../host/attached-process.ts'
 import type { AttachedEnd } from '../host/attached-runtime.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
@@ -78,7 +77,6 @@ async function startAttached(
   const runtime = await context.ociRuntime(stored.ociRuntime)
   const { spec, mounted } = await prepareBundle(context, session, stored)
   try {
-    mkdirSync(context.paths.io, { recursive: true, mode: 0o700 })
     // Sent while the worker mounts: it need not wait for this process then.
     return await runtime.run({
       id: row.id,

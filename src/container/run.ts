@@ -31,10 +31,9 @@ export async function runOnce<Encoding extends OutputEncoding>(
     options: container,
     mode: monitor ? 'attended' : 'attached',
   })
-  // What follows is as long again: the application gets its turn.
-  await nextTurn()
   const run = monitor ? runMonitored<Encoding> : runAttached<Encoding>
-  const running = run(context, created, { io, timeoutMs, signal })
+  // What follows is as long again: the application gets its turn. If it closes the runtime then, this is waited for.
+  const running = nextTurn().then(() => run(context, created, { io, timeoutMs, signal }))
   context.background.add(running)
   return running
 }

@@ -1,6 +1,9 @@
 import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+/** Debian's golang-github-opencontainers-specs-dev. */
+export const RUNTIME_SPEC_SCHEMAS = '/usr/share/gocode/src/github.com/opencontainers/runtime-spec/schema'
+
 /** What a test may need of the machine and the machine may lack, with how to find out. */
 const ABILITIES = {
   root: () => process.getuid?.() === 0,
@@ -25,6 +28,7 @@ const ABILITIES = {
   CNI: () => ['/usr/lib/cni/bridge', '/opt/cni/bin/bridge', '/usr/libexec/cni/bridge'].some((path) => existsSync(path)),
   pasta: () => hasProgram('pasta'),
   slirp4netns: () => hasProgram('slirp4netns'),
+  'schemas of the runtime specification': () => existsSync(RUNTIME_SPEC_SCHEMAS),
 } as const satisfies Record<string, () => boolean>
 
 export type Ability = keyof typeof ABILITIES

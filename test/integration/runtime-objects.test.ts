@@ -1,17 +1,16 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { beforeAll, describe, expect, test } from '@jest/globals'
+import { beforeAll, describe, expect } from '@jest/globals'
 import { Ajv } from 'ajv'
 import type { Container, ContainerSpec, ListContainersOptions, LogEntry, PodlibEvent, Runtime } from '../../src/index.ts'
+import { RUNTIME_SPEC_SCHEMAS } from '../helpers/abilities.ts'
 import { failure } from '../helpers/registry-world.ts'
 import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
 import { testNeeding } from '../helpers/test-needing.ts'
 
 const lab = runtimeLab()
 const SLEEP = ['sleep', '1000']
-/** Debian's golang-github-opencontainers-specs-dev. */
-const SCHEMAS = '/usr/share/gocode/src/github.com/opencontainers/runtime-spec/schema'
 
 describe('a runtime and its containers', () => {
   const it = (name: string, work: () => Promise<void>) => testNeeding(RUNTIME_NEEDS, name, work)
@@ -341,12 +340,12 @@ describe('a runtime and its containers', () => {
     expect(seen.find(({ action }) => action === 'exec_died')).toMatchObject({ attributes: { exitCode: 5 } })
   })
 
-  const itWithSchemas = existsSync(SCHEMAS) ? it : test.skip
-  itWithSchemas('writes a config.json that the schema of the runtime specification accepts', async () => {
+  const needs = [...RUNTIME_NEEDS, 'schemas of the runtime specification'] as const
+  testNeeding(needs, 'writes a config.json that the schema of the runtime specification accepts', async () => {
     const ajv = new Ajv({ strict: false })
-    for (const file of readdirSync(SCHEMAS).filter((name) => name.endsWith('.json'))) {
+    for (const file of readdirSync(RUNTIME_SPEC_SCHEMAS).filter((name) => name.endsWith('.json'))) {
       // Draft 04: the same in the eyes of ajv 8, but for the name of `id`.
-      const { $schema: _schema, id: _id, ...schema } = JSON.parse(readFileSync(join(SCHEMAS, file), 'utf8'))
+      const { $schema: _schema, id: _id, ...schema } = JSON.parse(readFileSync(join(RUNTIME_SPEC_SCHEMAS, file), 'utf8'))
       ajv.addSchema({ ...schema, $id: file }, file)
     }
     const validate = ajv.getSchema('config-schema.json')
