@@ -9,10 +9,9 @@ import { generateExecProcess } from '../../src/bundle/process.ts'
 import { applyHooks } from '../../src/hooks/match.ts'
 import { serializeSpec } from '../../src/spec/serialize-spec.ts'
 import { validateRuntimeSpec } from '../../src/spec/validate-container.ts'
+import { RUNTIME_SPEC_SCHEMAS as SCHEMAS } from '../helpers/abilities.ts'
 import { FACTS, generate, NO_FILES, ROOT, resolve } from '../helpers/bundle.ts'
 
-/** Debian's golang-github-opencontainers-specs-dev. */
-const SCHEMAS = '/usr/share/gocode/src/github.com/opencontainers/runtime-spec/schema'
 const describeWithSchemas = existsSync(SCHEMAS) ? describe : describe.skip
 
 const CASES: readonly [string, CreateContainerOptions, Partial<GenerateInput>?][] = [

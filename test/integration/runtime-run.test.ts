@@ -48,6 +48,16 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
       expect(await runtime.run(SMALL, ['true'], { monitor, encoding: 'buffer' })).toMatchObject({ exitCode: 0, stdout: Buffer.alloc(0) })
     })
 
+    it(`is over when the runtime is closed, whenever that is [${monitor ? 'monitor' : 'attached'}]`, async () => {
+      for (const ms of [0, 1, 2, 5, 20]) {
+        const other = await store.open()
+        const running = failure(other.run(SMALL, ['sleep', '1000'], { monitor }))
+        await sleep(ms)
+        await other.close()
+        expect(await running).toMatchObject({ code: 'ERR_RUNTIME_CLOSED' })
+      }
+    })
+
     it(`says that the root file system cannot be mounted [${monitor ? 'monitor' : 'attached'}]`, async () => {
       await runtime.run(SMALL, ['true'], { monitor })
       const layers = join(store.directory, 'root/layers')
