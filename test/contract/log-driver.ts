@@ -39,6 +39,15 @@ export function logDriverContract(
     return { texts, ended }
   }
 
+  /** A container that runs until it is told to end. */
+  function newContainer() {
+    let exit = () => {}
+    const exited = new Promise<void>((resolve) => {
+      exit = resolve
+    })
+    return { exited, exit }
+  }
+
   const numbered = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => `line ${from + index}`)
   const lines = (texts: readonly string[]) => texts.map((text) => line(text)).join('')
 
@@ -98,10 +107,7 @@ export function logDriverContract(
 
   test('follows what is written until the container has ended, and gives what is left then', async () => {
     const path = newLog(lines(numbered(0, 2)))
-    let exit = () => {}
-    const exited = new Promise<void>((resolve) => {
-      exit = resolve
-    })
+    const { exited, exit } = newContainer()
     const { texts, ended } = follow({ path, exited })
     await until('the first lines', () => texts.length === 2)
     appendFileSync(path, lines(numbered(2, 4)))
@@ -114,32 +120,38 @@ export function logDriverContract(
 
   test('follows from a tail on', async () => {
     const path = newLog(lines(numbered(0, 100)))
-    const exited = delay(30)
+    const { exited, exit } = newContainer()
     const { texts, ended } = follow({ path, tail: 2, exited })
     await until('the tail', () => texts.length === 2)
     appendFileSync(path, lines(['more']))
+    exit()
     await ended
     expect(texts).toEqual(['line 98', 'line 99', 'more'])
   })
 
   test('follows a log that comes into being later', async () => {
     const path = join(newDirectory(), 'log')
-    const { texts, ended } = follow({ path, exited: delay(60) })
+    const { exited, exit } = newContainer()
+    const { texts, ended } = follow({ path, exited })
     await delay(20)
     writeFileSync(path, lines(['late']))
+    await until('the line', () => texts.length === 1)
+    exit()
     await ended
     expect(texts).toEqual(['late'])
   })
 
   test('goes on in the file that rotation puts in the place of the log', async () => {
     const path = newLog(lines(numbered(0, 2)))
-    const { texts, ended } = follow({ path, exited: delay(200) })
+    const { exited, exit } = newContainer()
+    const { texts, ended } = follow({ path, exited })
     await until('the first lines', () => texts.length === 2)
     appendFileSync(path, lines(['last of the old']))
     writeFileSync(`${path}.tmp`, lines(['first of the new']))
     renameSync(`${path}.tmp`, path)
     await until('the new file', () => texts.length === 4)
     appendFileSync(path, lines(['second of the new']))
+    exit()
     await ended
     expect(texts).toEqual([...numbered(0, 2), 'last of the old', 'first of the new', 'second of the new'])
   })

@@ -35,6 +35,8 @@ const WATCHED_DIRECTORIES = [
   '/tmp',
   '/var/tmp',
   '/run',
+  '/run/crun',
+  '/run/runc',
   join(homedir(), '.config/containers'),
   join(homedir(), '.local/share'),
   join(homedir(), '.docker'),
@@ -67,8 +69,12 @@ export function leftBehind(before: readonly Trace[], after: readonly Trace[], ru
   return after.filter((trace) => !known.has(key(trace)) && isOurs(trace))
 }
 
-// Made once and kept for ever: by `ip netns add`, by podman and Buildah at their first use, and by the tests that need a Debian.
+// Made once and kept for ever: by `ip netns add`, by crun, runc, podman and Buildah at their first use, and by the tests that
+// need a Debian. What is in them is looked at like anywhere else.
 const EXPECTED_PLACES = new Set([
+  '/run/crun',
+  '/run/runc',
+  '/var/lib/containers/cache',
   '/run/netns',
   '/etc/containers/networks',
   '/run/containers',
