@@ -65,7 +65,6 @@ export type ContainerSummaryRow = Pick<
   ContainerRow,
   | 'id'
   | 'name'
-  | 'podId'
   | 'imageId'
   | 'imageStore'
   | 'foreignImageId'
@@ -76,8 +75,7 @@ export type ContainerSummaryRow = Pick<
   | 'finishedAt'
   | 'exitCode'
   | 'pid'
-  | 'health'
-> & { readonly commandJson: string; readonly labelsJson: string; readonly portsJson: string }
+> & { readonly commandJson: string; readonly labelsJson: string }
 
 export type NewContainerRow = Omit<ContainerRow, 'status' | 'generation'>
 export type ContainerPatch = Partial<Omit<ContainerRow, 'id' | 'status' | 'createdAt' | 'generation'>>

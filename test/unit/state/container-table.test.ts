@@ -252,7 +252,7 @@ describe('a listing', () => {
     await add('a')
     const [first, second] = listContainers(db)
     expect([first?.name, second?.name]).toEqual(['z', 'a'])
-    expect(first).toMatchObject({ status: 'configured', labelsJson: '{"a":"1"}', commandJson: '["sleep","100"]', portsJson: '[]' })
+    expect(first).toMatchObject({ status: 'configured', labelsJson: '{"a":"1"}', commandJson: '["sleep","100"]' })
   })
 
   test('keeps to every condition of its filter', async () => {
