@@ -6,6 +6,7 @@ import { findImage } from '../image/resolve-name.ts'
 import { parseImageConfig } from '../image/select-manifest.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { validateContainerOptions } from '../spec/validate-container.ts'
+import { hasLostLayers } from '../state/image-table.ts'
 import { invalidOption } from '../util/options.ts'
 import type { ContainerImage } from './create.ts'
 
@@ -29,17 +30,22 @@ export async function imageFor(
   checkPullPolicy(policy)
   signal?.throwIfAborted()
   if (typeof image !== 'string' || policy === 'never') return storedImage(context, image)
-  if (policy === 'missing') {
-    try {
-      return storedImage(context, image)
-    } catch (error) {
-      if (!isPodlibError(error, 'ERR_IMAGE_NOT_FOUND')) throw error
-    }
-  }
+  const stored = policy === 'missing' ? wholeImage(context, image) : undefined
+  if (stored) return stored
   validateContainerOptions(options)
   const { pullImage } = await import('../image/pull.ts')
   const pulled = await pullImage(context, image, { policy: policy === 'missing' ? 'always' : policy, ...(signal && { signal }) })
   return { ...storedImage(context, { id: pulled.id }), name: pulled.name }
+}
+
+function wholeImage(context: Context, name: string): ContainerImage | undefined {
+  try {
+    const image = storedImage(context, name)
+    return hasLostLayers(context.db, image.id) ? undefined : image
+  } catch (error) {
+    if (isPodlibError(error, 'ERR_IMAGE_NOT_FOUND')) return undefined
+    throw error
+  }
 }
 
 function storedImage(context: Context, image: ImageChoice): ContainerImage {

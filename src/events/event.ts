@@ -83,7 +83,11 @@ type PodAction = 'create' | 'kill' | 'pause' | 'prune' | 'remove' | 'restart' | 
  */
 export interface EventAttributes {
   readonly container: ContainerEvents
-  readonly image: Same<ImageAction, ImageEventAttributes> & { readonly 'pull-error': ImageEventAttributes & { readonly error: string } }
+  readonly image: Same<ImageAction, ImageEventAttributes> & {
+    readonly 'pull-error': ImageEventAttributes & { readonly error: string }
+    /** It can be used, but could not be brought to the disk; that is tried again with the next pull and when the store is next opened. */
+    readonly 'sync-error': ImageEventAttributes & { readonly error: string }
+  }
   readonly pod: Same<PodAction, PodEventAttributes>
   readonly volume: Same<'create' | 'mount' | 'prune' | 'remove' | 'unmount' | 'update', VolumeEventAttributes>
   readonly network: Same<'create' | 'prune' | 'remove' | 'update', NetworkEventAttributes> &

@@ -9,7 +9,7 @@ import { crashPoint } from '../util/crash-point.ts'
 import { fetchLayers, type LayerProgress } from './fetch-layers.ts'
 import { describeImage, type ImagePlan } from './image-plan.ts'
 import type { KeptOrigin } from './kept-signatures.ts'
-import { assertNamesFree, storeImage } from './store-image.ts'
+import { assertNamesFree, type StoreImageInput, storeImage } from './store-image.ts'
 import { verifyImage } from './verify.ts'
 
 /** What bringing an image into the store is at. Layers report for themselves, several at a time. */
@@ -27,6 +27,8 @@ export interface AcquireRequest {
   /** Whether a name may be taken from another image. */
   readonly replaceNames: boolean
   readonly action: 'pull' | 'load'
+  /** See {@link StoreImageInput.durable}. */
+  readonly durable: boolean
   readonly report: (progress: AcquireProgress) => void
   readonly signal: AbortSignal | undefined
 }
@@ -58,7 +60,7 @@ async function acquire(context: Context, request: AcquireRequest): Promise<strin
   return storePlan(context, await plan(signal), { ...request, origin })
 }
 
-type StorePlanRequest = Pick<AcquireRequest, 'names' | 'replaceNames' | 'report' | 'signal'> & {
+type StorePlanRequest = Pick<AcquireRequest, 'names' | 'replaceNames' | 'durable' | 'report' | 'signal'> & {
   readonly action: AcquireRequest['action'] | 'import' | 'build'
   /** Nothing made here came from anywhere. */
   readonly origin?: KeptOrigin
@@ -66,14 +68,14 @@ type StorePlanRequest = Pick<AcquireRequest, 'names' | 'replaceNames' | 'report'
 
 /** Fetches the layers of a plan and stores the image. */
 export async function storePlan(context: Context, plan: ImagePlan, request: StorePlanRequest): Promise<string> {
-  const { names, replaceNames, report, action, origin, signal } = request
+  const { names, replaceNames, durable, report, action, origin, signal } = request
   if (plan.configDigest && !replaceNames) assertNamesFree(context, names, digestHex(plan.configDigest))
   for (let attempt = 1; ; attempt++) {
-    const stored = await fetchLayers(context, { layers: plan.layers, report, signal })
+    const stored = await fetchLayers(context, { layers: plan.layers, durable, report, signal })
     report({ phase: 'commit' })
     crashPoint('pull: layers ready')
     try {
-      const id = await storeImage(context, { ...plan.complete(stored), names, replaceNames, action, ...(origin && { origin }) })
+      const id = await storeImage(context, { ...plan.complete(stored), names, replaceNames, action, durable, ...(origin && { origin }) })
       crashPoint('pull: committed')
       return id
     } catch (error) {

@@ -97,6 +97,7 @@ async function importOne(context: Context, from: string | AsyncIterable<Uint8Arr
     report: (progress) => report(importProgress(progress)),
     action: 'import',
     origin,
+    durable: true,
     signal,
   })
   return { id, name: names[0] ?? id }

@@ -74,6 +74,7 @@ export async function loadPlace(context: Context, place: ImagePlace, options: Lo
         names: given,
         replaceNames: names !== undefined || options.replaceNames === true,
         action: 'load',
+        durable: true,
         report: (progress) => report(pullProgress(progress, reference)),
         signal,
       })

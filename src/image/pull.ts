@@ -3,7 +3,7 @@ import type { Context } from '../lifecycle/context.ts'
 import { resolveShortName } from '../registry/endpoints.ts'
 import { formatReference, isShortName, parseReference, type Reference } from '../spec/reference.ts'
 import { getImageName } from '../state/image-name-table.ts'
-import { listImageManifests } from '../state/image-table.ts'
+import { hasLostLayers, listImageManifests } from '../state/image-table.ts'
 import { parseTransport } from '../transport/parse-transport.ts'
 import { type Operation, startOperation } from '../util/operation.ts'
 import { checkOptions, type OptionNames } from '../util/options.ts'
@@ -20,11 +20,23 @@ import { signatureSources } from './signature-sources.ts'
 export interface PullOptions extends Omit<LoadOptions, 'signal'> {
   /** @defaultValue `'always'` */
   readonly policy?: PullPolicy
+  /**
+   * Resolve only when the image is on the disk. Else it gets there in the background, at the latest when the runtime is
+   * closed, and a power cut before takes it as a whole: what can be fetched again is worth no waiting. @defaultValue false
+   */
+  readonly durable?: boolean
   /** Stops the pull. Layers that are complete stay for the next one; nothing else does. */
   readonly signal?: AbortSignal
 }
 
-const PULL_OPTIONS: OptionNames<PullOptions> = { policy: true, platform: true, names: true, replaceNames: true, signal: true }
+const PULL_OPTIONS: OptionNames<PullOptions> = {
+  policy: true,
+  durable: true,
+  platform: true,
+  names: true,
+  replaceNames: true,
+  signal: true,
+}
 
 /** The image that a name or place led to, with its full name, or its id if it has none. */
 export interface PulledImage {
@@ -41,7 +53,7 @@ type Report = (progress: PullProgress) => void
 
 async function pullByPolicy(context: Context, text: string, options: PullOptions, report: Report): Promise<PulledImage> {
   checkOptions('images.pull', options, PULL_OPTIONS)
-  const { policy = 'always', ...rest } = options
+  const { policy = 'always', durable, ...rest } = options
   checkPullPolicy(policy)
   report({ phase: 'resolve', reference: text })
   const place = placeOfText(text)
@@ -55,7 +67,7 @@ async function pullByPolicy(context: Context, text: string, options: PullOptions
   if (local !== undefined && policy !== 'newer') return local
   // Says what is missing, and where it was looked for.
   if (policy === 'never') return foundImage(findImage(context, name, platformOption(options, context.platform)))
-  return pullFirst(context, name, { ...rest, known: local }, report)
+  return pullFirst(context, name, { ...rest, ...(durable && { durable }), known: local }, report)
 }
 
 function foundImage({ row, name }: FoundImage): PulledImage {
@@ -66,7 +78,8 @@ function findLocal(context: Context, name: string, options: PullOptions): Pulled
   try {
     const platform = platformOption(options, context.platform)
     const found = findImage(context, name, platform)
-    const { os, architecture } = found.row
+    const { id, os, architecture } = found.row
+    if (hasLostLayers(context.db, id)) return undefined
     return options.platform === undefined || (os === platform.os && architecture === platform.architecture) ? foundImage(found) : undefined
   } catch (error) {
     if (isPodlibError(error, 'ERR_IMAGE_NOT_FOUND')) return undefined
@@ -130,6 +143,7 @@ async function pullReference(context: Context, reference: Reference, options: Pu
     names: given,
     replaceNames: true,
     action: 'pull',
+    durable: options.durable === true,
     report: (progress) => report(pullProgress(progress, own)),
     signal,
   })

@@ -1,5 +1,6 @@
 import { PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
+import { flushImagesBehind } from '../lifecycle/flush-images.ts'
 import { type Digest, digestHex } from '../spec/digest.ts'
 import type { ImageConfig } from '../spec/image.ts'
 import { normalizePlatform, type Platform } from '../spec/platform.ts'
@@ -15,19 +16,21 @@ export interface StoreImageInput extends CompleteImage {
   /** Whether a name may be taken from another image. */
   readonly replaceNames: boolean
   readonly action: 'pull' | 'load' | 'import' | 'build'
+  /** Whether it must be on the disk when it is stored, and not a moment later. */
+  readonly durable: boolean
   /** Where it came from, if from anywhere, with what was fetched to judge it. */
   readonly origin?: KeptOrigin
 }
 
 /**
- * Makes an image of layers that are in the store: everything of it reaches the disk, then one transaction says that it
- * is there.
+ * Makes an image of layers that are in the store: one transaction says that it is there. Before that everything of it has
+ * reached the disk, or, if it need not be durable, reaches it a moment later: a power cut takes the whole image until then.
  *
  * @throws ERR_LAYER_NOT_FOUND when a layer was removed meanwhile; ERR_IMAGE_NAME_EXISTS
  */
 export async function storeImage(context: Context, input: StoreImageInput): Promise<string> {
   const { db } = context
-  const { raw, index, config, configBytes, configDigest, layers, names, replaceNames, action, origin } = input
+  const { raw, index, config, configBytes, configDigest, layers, names, replaceNames, action, durable, origin } = input
   const storage = await context.storage()
   const diffIds = config.rootfs.diff_ids
   const before = new Map(diffIds.map((diffId) => [diffId, getLayer(db, diffId)]))
@@ -35,11 +38,13 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
     for (const [diffId, layer] of before) assertSame(layer, getLayer(db, diffId), diffId)
   }
   const written = [...before.values()].some((layer) => layer?.state === 'staging')
-  await storage.seal(diffIds, { written }).catch((error: unknown) => {
+  const isLater = written && !durable
+  const sealed = await storage.seal(diffIds).catch((error: unknown) => {
     // A layer that is being removed cannot be sealed, whatever the system calls that.
     assertUnchanged()
     throw error
   })
+  if ((written || sealed) && !isLater) await storage.flush()
   const id = digestHex(configDigest)
   const { os, architecture, variant = '' } = normalizePlatform(config)
   await db.transaction(
@@ -53,7 +58,7 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
         layers,
       )
       assertUnchanged()
-      for (const diffId of before.keys()) updateLayer(db, diffId, { state: 'ready', lastUsedAt: Date.now() })
+      for (const diffId of before.keys()) updateLayer(db, diffId, { ...(!isLater && { state: 'ready' }), lastUsedAt: Date.now() })
       const kept = listImageManifests(db, id).find(({ digest }) => digest === raw.digest)?.signatures ?? null
       putImageManifest(db, {
         imageId: id,
@@ -73,8 +78,9 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
         attributes: { digest: raw.digest, ...(names[0] && { reference: names[0] }) },
       })
     },
-    { durable: true },
+    { durable: !isLater },
   )
+  if (isLater) context.background.add(flushImagesBehind(context))
   return id
 }
 

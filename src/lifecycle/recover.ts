@@ -5,9 +5,11 @@ import { isSameProcess } from '../host/proc.ts'
 import type { Digest } from '../spec/digest.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { loadUnsettledContainers } from '../state/container-table.ts'
-import { deleteLayer, getLayer, listLayers, updateLayer } from '../state/layer-table.ts'
+import { deleteImage, listContainersOfImage, listImagesOfLayer, listImagesWithLayers } from '../state/image-table.ts'
+import { deleteLayer, getLayer, listLayers, listUnflushedLayers, updateLayer } from '../state/layer-table.ts'
 import { getMeta, setMeta } from '../state/meta-table.ts'
 import type { Context } from './context.ts'
+import { flushImagesBehind } from './flush-images.ts'
 import { endAbandonedMounts } from './image-mounts.ts'
 import { endOrphans } from './orphans.ts'
 import { expectsProcess } from './reconcile.ts'
@@ -60,6 +62,7 @@ export async function recoverStore(context: Context): Promise<void> {
   await removeDoomedLayers(context)
   await tolerated(() => endAbandonedMounts(context))
   if (rebooted) await tolerated(() => sweepContainers(context))
+  if (listUnflushedLayers(context.db).length > 0) context.background.add(flushImagesBehind(context))
   if (crashed.length > 0) await tolerated(() => clearUpAfter(context, crashed))
   else if (ofDeadProcesses(staging).length > 0) await tolerated(() => sweepStorage(context))
 }
@@ -72,15 +75,14 @@ async function clearUpAfter(context: Context, crashed: readonly string[]): Promi
   for (const session of crashed) rmSync(session, { recursive: true, force: true })
 }
 
-/** Layers that were never known to be on the disk do not survive a reboot. @returns whether there was one */
+/** Layers that were never known to be on the disk do not survive a reboot, nor do their images. @returns whether there was one */
 async function refreshAfterReboot(context: Context): Promise<boolean> {
   const { db, bootId } = context
   const before = getMeta(db, 'bootId')
   if (before === bootId) return false
   if (before !== undefined) {
     // Nobody can be fetching one: whoever opens the store waits for this.
-    const doom = () => listLayers(db, 'staging').map(({ diffId }) => updateLayer(db, diffId, { state: 'deleting' }))
-    await db.transaction(doom)
+    await db.transaction(() => forgetUnflushed(context))
     await tolerated(() => sweepStorage(context))
   }
   await db.transaction(() => {
@@ -88,6 +90,20 @@ async function refreshAfterReboot(context: Context): Promise<boolean> {
     if (before !== undefined) context.events.record({ type: 'system', action: 'refresh', id: '', name: '', attributes: {} })
   })
   return before !== undefined
+}
+
+function forgetUnflushed(context: Context): void {
+  for (const { diffId } of listLayers(context.db, 'staging')) updateLayer(context.db, diffId, { state: 'deleting' })
+  forgetLostImages(context)
+}
+
+function forgetLostImages({ db, events }: Context): void {
+  for (const { id, name } of listImagesWithLayers(db, 'deleting')) {
+    // A container's image keeps its row: pulled again it is whole.
+    if (listContainersOfImage(db, id).length > 0) continue
+    deleteImage(db, id)
+    events.record({ type: 'image', action: 'remove', id, name, attributes: {} })
+  }
 }
 
 /** What lies in a directory under the names of processes that are gone. */
@@ -112,12 +128,17 @@ async function sweepStorage(context: Context): Promise<void> {
 }
 
 async function removeDoomedLayers(context: Context): Promise<void> {
-  for (const { diffId } of listLayers(context.db, 'deleting')) {
+  const doomed = listLayers(context.db, 'deleting')
+  // Containers that held them may be gone by now.
+  if (doomed.length > 0) await context.db.transaction(() => forgetLostImages(context))
+  for (const { diffId } of doomed) {
     const remove = async () => {
       // It may have been fetched anew while its lock was waited for.
       if (getLayer(context.db, diffId)?.state !== 'deleting') return
       await (await context.storage()).removeLayer(diffId)
-      await context.db.transaction(() => deleteLayer(context.db, diffId))
+      await context.db.transaction(() => {
+        if (listImagesOfLayer(context.db, diffId).length === 0) deleteLayer(context.db, diffId)
+      })
     }
     await withFreeLayer(context, diffId, remove)
   }

@@ -2,6 +2,7 @@ import type BetterSqlite3 from 'better-sqlite3'
 import { PodlibError } from '../errors/errors.ts'
 import { FairLock } from '../util/fair-lock.ts'
 import { Checkpoints } from './checkpoints.ts'
+import { LogSync } from './log-sync.ts'
 import { isBusy } from './sqlite-error.ts'
 
 /** What a column can hold, on the way in and out. */
@@ -20,6 +21,7 @@ export class Connection {
   readonly writers = new FairLock()
   readonly #sqlite: BetterSqlite3.Database
   readonly #checkpoints: Checkpoints
+  readonly #log: LogSync
   readonly #statements = new Map<string, BetterSqlite3.Statement<SqlValue[]>>()
   readonly #listeners = new Set<() => void>()
   #poll: NodeJS.Timeout | undefined
@@ -29,6 +31,7 @@ export class Connection {
   constructor(sqlite: BetterSqlite3.Database) {
     this.#sqlite = sqlite
     this.#checkpoints = new Checkpoints(sqlite.name)
+    this.#log = new LogSync(sqlite.name)
   }
 
   /** Inside a write transaction. */
@@ -52,34 +55,31 @@ export class Connection {
     throw new PodlibError('ERR_INTERNAL', 'a row was about to be changed outside a transaction')
   }
 
-  /** Starts a write transaction at once or throws SQLITE_BUSY. `durable` makes its commit wait for the disk. */
-  begin(durable: boolean): void {
-    // The pragma acts when it is compiled and is refused inside a transaction, hence exec, here, each time.
-    if (durable) this.#sqlite.exec('PRAGMA synchronous = FULL')
-    try {
-      this.statement('BEGIN IMMEDIATE').run()
-      this.#writing = true
-    } catch (error) {
-      if (durable) this.#sqlite.exec('PRAGMA synchronous = NORMAL')
-      throw error
-    }
+  /** Starts a write transaction at once or throws SQLITE_BUSY. */
+  begin(): void {
+    this.statement('BEGIN IMMEDIATE').run()
+    this.#writing = true
   }
 
-  commit(durable: boolean): void {
+  commit(): void {
     try {
       this.statement('COMMIT').run()
     } finally {
-      this.rollback(durable)
+      this.rollback()
     }
     this.#checkpoints.committed()
     for (const listener of this.#listeners) listener()
   }
 
   /** Undoes the open transaction; after a full disk SQLite may have done so already. */
-  rollback(durable = false): void {
+  rollback(): void {
     this.#writing = false
     if (this.#sqlite.inTransaction) this.statement('ROLLBACK').run()
-    if (durable) this.#sqlite.exec('PRAGMA synchronous = NORMAL')
+  }
+
+  /** Resolves when the commits so far, of whomever, are on the disk. */
+  synced(): Promise<void> {
+    return this.#log.synced()
   }
 
   /** Runs reads on one snapshot. */

@@ -20,9 +20,9 @@ const LOG_BYTES = 8 * 2 ** 20
 
 export interface TransactionOptions {
   /**
-   * The commit is on the disk when the promise resolves, for calls whose return promises that (create, remove, pull).
+   * The commit is on the disk when the promise resolves, for calls whose return promises that (create, remove, load).
    * Without it a power failure may take the last commits, never their order or consistency; the death of the process
-   * takes nothing. Costs one fsync.
+   * takes nothing. Costs one fdatasync, made by a thread; others see the commit before it.
    */
   readonly durable?: boolean
   readonly signal?: AbortSignal | undefined
@@ -148,41 +148,35 @@ class SqliteDatabase implements Database {
   async transaction<T>(fn: () => T, { durable = false, signal, timeoutMs = WRITER_TIMEOUT_MS }: TransactionOptions = {}): Promise<T> {
     const connection = this.#open()
     if (this.readonly) throw new PodlibError('ERR_INTERNAL', `state database ${this.path} is open read-only`)
-    const deadline = Date.now() + timeoutMs
-    const release = await connection.writers.acquire({ signal })
     try {
-      await this.#begin({ durable, signal, deadline })
-      return this.#runAndCommit(connection, fn, durable)
+      const result = await this.#inTurn(connection, fn, { signal, deadline: Date.now() + timeoutMs })
+      if (durable) await connection.synced()
+      return result
     } catch (error) {
       throw storeError(error, this.path)
+    }
+  }
+
+  async #inTurn<T>(connection: Connection, fn: () => T, limits: { signal: AbortSignal | undefined; deadline: number }): Promise<T> {
+    const release = await connection.writers.acquire({ signal: limits.signal })
+    try {
+      await this.#begin(limits)
+      return runAndCommit(connection, fn)
     } finally {
       release()
     }
   }
 
-  async #begin({ durable, signal, deadline }: { durable: boolean; signal: AbortSignal | undefined; deadline: number }): Promise<void> {
+  async #begin({ signal, deadline }: { signal: AbortSignal | undefined; deadline: number }): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
-        return this.#open().begin(durable)
+        return this.#open().begin()
       } catch (error) {
         if (!isBusy(error)) throw error
         if (Date.now() >= deadline) throw writerTimeout(this.path, error)
       }
       await delay(backOff(attempt, 0.5, 20), signal)
     }
-  }
-
-  #runAndCommit<T>(connection: Connection, fn: () => T, durable: boolean): T {
-    let result: T
-    try {
-      result = fn()
-      refusePromise(result)
-    } catch (error) {
-      connection.rollback(durable)
-      throw error
-    }
-    connection.commit(durable)
-    return result
   }
 
   read<T>(fn: () => T): T {
@@ -240,6 +234,19 @@ class SqliteDatabase implements Database {
       throw connection.writing ? error : storeError(error, this.path)
     }
   }
+}
+
+function runAndCommit<T>(connection: Connection, fn: () => T): T {
+  let result: T
+  try {
+    result = fn()
+    refusePromise(result)
+  } catch (error) {
+    connection.rollback()
+    throw error
+  }
+  connection.commit()
+  return result
 }
 
 function refusePromise(result: unknown): void {

@@ -2,6 +2,7 @@ import { PodlibError } from '../errors/errors.ts'
 import type { Digest } from '../spec/digest.ts'
 import { defineTable } from './columns.ts'
 import type { Database } from './database.ts'
+import type { LayerState } from './layer-table.ts'
 import { findByPrefix } from './name-table.ts'
 import { isReferenceViolation } from './sqlite-error.ts'
 
@@ -136,6 +137,18 @@ export function listImagesOfLayer(db: Database, diffId: Digest): string[] {
   return db.all<{ id: string }>('SELECT DISTINCT image_id AS id FROM image_layers WHERE diff_id = ?', diffId).map(({ id }) => id)
 }
 
+/** Images that have a layer in a state, with a name of each or, where it has none, its id. */
+export function listImagesWithLayers(db: Database, state: LayerState): { readonly id: string; readonly name: string }[] {
+  const name = 'coalesce((SELECT min(name) FROM image_names WHERE image_id = image_layers.image_id), image_id)'
+  return db.all(`SELECT DISTINCT image_id AS id, ${name} AS name FROM image_layers JOIN layers USING (diff_id) WHERE state = ?`, state)
+}
+
+/** Whether a power cut has taken layers of an image. */
+export function hasLostLayers(db: Database, imageId: string): boolean {
+  const sql = "SELECT 1 FROM image_layers JOIN layers USING (diff_id) WHERE image_id = ? AND state = 'deleting' LIMIT 1"
+  return db.get(sql, imageId) !== undefined
+}
+
 /** Keeps a manifest; one with the same digest is replaced, signatures included. */
 export function putImageManifest(db: Database, row: ImageManifestRow): void {
   manifests.insert(db, row, 'replace')
@@ -147,7 +160,7 @@ export function listImageManifests(db: Database, imageId: string): ImageManifest
 }
 
 /** Ids of the containers that were made from an image. */
-function listContainersOfImage(db: Database, imageId: string): string[] {
+export function listContainersOfImage(db: Database, imageId: string): string[] {
   return db.all<{ id: string }>('SELECT id FROM containers WHERE image_id = ?', imageId).map(({ id }) => id)
 }
 

@@ -4,7 +4,10 @@ import { defineTable } from './columns.ts'
 import type { Database } from './database.ts'
 import { isReferenceViolation } from './sqlite-error.ts'
 
-/** `staging` being unpacked, belongs to nobody; `ready` complete and proven; `deleting` its files are going. */
+/**
+ * `staging`: complete and proven, but perhaps in memory only; `ready`: on the disk too; `deleting`: its files are going or gone.
+ * An image that has a layer of this last kind has lost it in a power cut, and gets it again by a pull.
+ */
 export type LayerState = 'staging' | 'ready' | 'deleting'
 
 export interface LayerRow {
@@ -57,6 +60,12 @@ export function listLayers(db: Database, state?: LayerState): LayerRow[] {
   return db.all<LayerRow>(`SELECT ${table.all} FROM layers WHERE state = ? ORDER BY rowid`, state)
 }
 
+/** Layers of images that can be used already, and are not known to be on the disk. */
+export function listUnflushedLayers(db: Database): LayerRow[] {
+  const held = 'EXISTS (SELECT 1 FROM image_layers WHERE image_layers.diff_id = layers.diff_id)'
+  return db.all<LayerRow>(`SELECT ${table.all} FROM layers WHERE state = 'staging' AND ${held}`)
+}
+
 /** @throws ERR_LAYER_NOT_FOUND */
 export function updateLayer(db: Database, diffId: Digest, patch: Partial<Omit<LayerRow, 'diffId'>>): void {
   const changed = table.update(db, patch, { sql: 'diff_id = ?', values: [diffId] })
@@ -85,9 +94,9 @@ export function insertBlob(db: Database, row: BlobRow): void {
   blobs.insert(db, row, 'replace')
 }
 
-/** The layer that a blob holds, if it is in the store and ready: the blob need not be fetched then. */
+/** The layer that a blob holds, if it is in the store: the blob need not be fetched then. */
 export function findLayerOfBlob(db: Database, blobDigest: Digest): LayerRow | undefined {
-  const sql = `SELECT ${table.all} FROM blobs JOIN layers USING (diff_id) WHERE blob_digest = ? AND state = 'ready'`
+  const sql = `SELECT ${table.all} FROM blobs JOIN layers USING (diff_id) WHERE blob_digest = ? AND state <> 'deleting'`
   return db.get<LayerRow>(sql, blobDigest)
 }
 

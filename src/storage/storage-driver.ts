@@ -12,13 +12,14 @@ import type { Digest } from '../spec/digest.ts'
  * A layer's life: `stage` makes it from a blob in a private directory, while both digests are computed;
  * `publish` puts it in its place by one rename; from then on it can be mounted; `removeLayer` takes it
  * away, also before it is published. One that a dead process has staged is swept when the store is next opened.
- * `seal` makes a stack of published layers fit to be used and survive a power cut; call it before the database says so.
+ * `seal` makes a stack of published layers fit to be used; call it before the database says that they are. They survive a power
+ * cut after the next `flush`.
  *
  * A container has a writable directory over its layers: `mount` makes the merged view, `unmount` ends it and, when asked,
  * deletes the writable part. Both may be repeated.
  *
  * Worked story, a pull of two layers and a run: `stage(a)` and `stage(b)` at the same time; `publish(a)`;
- * `publish(b)`; `seal([a, b])`; the database commits the image. Then `mount({ id, layers: [a, b] })` gives the
+ * `publish(b)`; `seal([a, b])`; `flush()`; the database commits the image. Then `mount({ id, layers: [a, b] })` gives the
  * path of the root file system; the container runs and exits; `unmount(id)`; `unmount(id, { remove: true })`.
  */
 export interface StorageDriver {
@@ -32,12 +33,14 @@ export interface StorageDriver {
   publish(staged: StagedLayer): Promise<void>
   /** Idempotent. The caller knows that no image and no container uses the layer. */
   removeLayer(layer: Digest | StagedLayer): Promise<void>
-  /** Takes the published layers of one image, bottom first. Unless some are `written` just now they are on the disk already. */
-  seal(layers: readonly Digest[], options: { readonly written: boolean }): Promise<void>
+  /** Takes the published layers of one image, bottom first. @returns whether something had to be made for the stack */
+  seal(layers: readonly Digest[]): Promise<boolean>
+  /** Waits until everything that was published and sealed is on the disk. */
+  flush(): Promise<void>
   /**
    * A read-only mount has no writable part and is nobody's container; its id is any name that can be one of a file.
    *
-   * @throws ERR_LAYER_NOT_FOUND when a layer of an additional store is gone, ERR_MOUNT_FAILED
+   * @throws ERR_LAYER_NOT_FOUND when a layer is gone, ERR_MOUNT_FAILED
    */
   mount(request: MountRequest): Promise<ContainerRootfs>
   /** Where the root file system of a mounted container is. */
@@ -72,6 +75,8 @@ export interface LayerSource {
 export interface StageOptions {
   readonly signal?: AbortSignal | undefined
   readonly onProgress?: ((progress: StageProgress) => void) | undefined
+  /** A `flush` will be waited for: the disk begins to write at once, so that little is left then. @defaultValue false */
+  readonly flushSoon?: boolean | undefined
 }
 
 /** Bytes of the blob read so far, bytes of the tar written so far. */

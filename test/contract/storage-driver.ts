@@ -96,7 +96,7 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
       [mine, shared],
       [theirs, shared],
     ] as Digest[][]
-    for (const stack of stacks) await driver.seal(stack, { written: true })
+    for (const stack of stacks) await driver.seal(stack)
     const shown: unknown[] = []
     for (const stack of stacks) {
       const { path } = await driver.mount({ containerId: ID, layers: stack, volatile: false })
@@ -119,7 +119,7 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
     const root = (mode: number, value: string) =>
       tar({ name: './', type: '5', mode, uid: 7, gid: 8, mtime: 1_500_000_000, pax: [['SCHILY.xattr.user.mark', value]] }, { name: value })
     const stack = await publishAll(driver, work, [root(0o700, 'low'), root(0o1777, 'high'), tar({ name: 'x' })])
-    await driver.seal(stack, { written: false })
+    await driver.seal(stack)
     const look = (path: string) => {
       const { mode, uid, gid, mtimeMs } = statSync(path)
       return [(mode & 0o7777).toString(8), uid, gid, mtimeMs, lgetxattr(path, 'user.mark')?.toString()]
@@ -151,7 +151,7 @@ export function storageDriverContract(bench: () => Promise<StorageBench>): void 
     for (let turn = 0; turn < 2; turn++) await driver.unmount(ID)
     for (let turn = 0; turn < 2; turn++) await driver.unmount(ID, { remove: true })
     for (let turn = 0; turn < 2; turn++) await driver.removeLayer(diffId as Digest)
-    await driver.seal([], { written: false })
+    await driver.seal([])
   })
 
   test('sweeps what a process that is gone was staging, and leaves alone what a living one is', async () => {

@@ -1,12 +1,9 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
-import type { ServerResponse } from 'node:http'
+import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect } from '@jest/globals'
 import type { Container, Runtime } from '../../src/index.ts'
-import { openDatabase } from '../../src/state/database.ts'
 import { startFakeRegistry } from '../helpers/fake-registry.ts'
-import { runProgram } from '../helpers/programs.ts'
 import { failure } from '../helpers/registry-world.ts'
 import { eventually, RUNTIME_NEEDS, type RuntimeStore, runtimeLab, SMALL } from '../helpers/runtime-store.ts'
 import { cgroupDirectories, fifos } from '../helpers/runtime-traces.ts'
@@ -264,87 +261,3 @@ describe('an OCI runtime that is killed', () => {
     await store.expectNothingLeaked()
   })
 })
-
-describe('a host that is started anew', () => {
-  it('has nothing of before: containers are ended, can be started, and what was not on the disk is gone', async () => {
-    const store = await lab.store()
-    let runtime = await store.open()
-    for (const name of ['running', 'paused', 'exited', 'configured', 'ephemeral']) {
-      const container = await runtime.containers.create({ image: SMALL, command: SLEEP, name, ephemeral: name === 'ephemeral' })
-      if (name !== 'configured') await container.start()
-      if (name === 'paused') await container.pause()
-      if (name === 'exited') await container.stop({ timeoutMs: 0 })
-    }
-    const wrote = await (await runtime.containers.get('running')).exec(['sh', '-c', 'echo kept > /kept'])
-    expect(wrote).toMatchObject({ exitCode: 0 })
-    await runtime.close()
-    await startAnew(store)
-
-    runtime = await store.open()
-    const statuses = Object.fromEntries((await runtime.containers.list()).map(({ name, status }) => [name, status]))
-    expect(statuses).toEqual({ running: 'exited', paused: 'exited', exited: 'exited', configured: 'configured' })
-    const codes = Object.keys(statuses).map(async (name) => [name, (await (await runtime.containers.get(name)).wait()).exitCode])
-    // Nobody knows how far those had come that the restart has ended.
-    expect(Object.fromEntries(await Promise.all(codes))).toEqual({ running: -1, paused: -1, exited: 137, configured: 0 })
-    const events: string[] = []
-    for await (const { action } of runtime.events({ filter: { types: ['system'] } })) events.push(action)
-    expect(events).toEqual(['refresh'])
-    await store.expectNothingLeaked()
-
-    runtime = await store.open()
-    for (const name of ['running', 'paused', 'configured']) await (await runtime.containers.get(name)).start()
-    expect(await (await runtime.containers.get('running')).exec(['cat', '/kept'])).toMatchObject({ stdout: 'kept\n' })
-    await runtime.images.get(SMALL)
-  })
-
-  it('does not trust layers that were never known to be on the disk', async () => {
-    const registry = await startFakeRegistry()
-    try {
-      const layers = ['a', 'b'].map((name) => tar({ name, content: name.repeat(1000) }))
-      const { layers: blobs } = registry.addImage('app', { tag: 'v1', layers })
-      const store = await lab.emptyStore({ insecureRegistries: [registry.host] })
-      const published = () => expect(readdirSync(join(store.root, 'layers'))).toHaveLength(1)
-      // The second layer is refused when the first one is in the store.
-      const refuse = (response: ServerResponse) => void eventually(published).finally(() => response.writeHead(404).end())
-      registry.fault(new RegExp(blobs[1]?.digest ?? ''), { answer: (_, response) => refuse(response) })
-      let runtime = await store.open()
-      expect(await failure(runtime.images.pull(`${registry.host}/app:v1`))).toMatchObject({ code: 'ERR_BLOB_NOT_FOUND' })
-      published()
-      // As a power failure may leave a layer: there, but without its content.
-      for (const layer of readdirSync(join(store.root, 'layers'))) writeFileSync(join(store.root, 'layers', layer, 'fs/a'), '')
-      await runtime.close()
-      await startAnew(store)
-      runtime = await store.open()
-      expect(readdirSync(join(store.root, 'layers'))).toEqual([])
-      registry.fault(/blobs/, {})
-      await runtime.images.pull(`${registry.host}/app:v1`)
-      const [hexOfA = ''] = readdirSync(join(store.root, 'layers')).filter((hex) => existsSync(join(store.root, 'layers', hex, 'fs/a')))
-      expect(readFileSync(join(store.root, 'layers', hexOfA, 'fs/a'), 'latin1')).toBe('a'.repeat(1000))
-    } finally {
-      await registry.close()
-    }
-  })
-})
-
-/** Does to a store that nobody has open what a reboot does: ends processes and mounts, empties the run root, changes the boot id. */
-async function startAnew(store: RuntimeStore): Promise<void> {
-  const cgroups = cgroupDirectories(store)
-  const monitors = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && read(`/proc/${pid}/cmdline`).includes(store.runRoot))
-  for (const pid of monitors) process.kill(Number(pid), 'SIGKILL')
-  for (const path of cgroups) {
-    if (path.includes('freezer') && existsSync(join(path, 'freezer.state'))) writeFileSync(join(path, 'freezer.state'), 'THAWED')
-    for (const pid of read(join(path, 'cgroup.procs')).split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL')
-  }
-  await runProgram('sh', ['-c', `for m in $(grep -o '${store.runRoot}[^ ]*' /proc/self/mounts); do umount "$m"; done`])
-  await eventually(() => {
-    for (const path of cgroups) if (existsSync(path)) rmdirSync(path)
-  })
-  rmSync(store.runRoot, { recursive: true })
-  mkdirSync(store.runRoot)
-  const db = await openDatabase(join(store.root, 'podlib.db'))
-  await db.transaction(() => {
-    db.run("UPDATE meta SET value = 'another' WHERE key = 'bootId'")
-    db.run("UPDATE containers SET boot_id = 'another'")
-  })
-  db.close()
-}

@@ -12,6 +12,7 @@ const ABILITIES = {
   'cgroup v2': () => existsSync('/sys/fs/cgroup/cgroup.controllers'),
   'cgroup v1': () => existsSync('/sys/fs/cgroup/memory/tasks'),
   'user namespaces': () => readText('/proc/sys/user/max_user_namespaces').trim() !== '0',
+  cachestat: () => kernelIsAtLeast(6, 5),
   'overlay in user namespaces': () => kernelIsAtLeast(5, 11),
   crun: () => hasProgram('crun'),
   runc: () => hasProgram('runc'),

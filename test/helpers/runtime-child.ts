@@ -61,6 +61,7 @@ const find = (runtime: Runtime, { name }: TaskInput): Promise<Container> => runt
 
 const TASKS: Readonly<Record<string, Task>> = {
   pull: async (runtime, { image }) => (await runtime.images.pull(image)).id,
+  pullDurably: async (runtime, { image }) => (await runtime.images.pull(image, { durable: true })).id,
   create: async (runtime, { image, name, command }) => (await runtime.containers.create({ image, name, command })).id,
   start: async (runtime, target) => (await find(runtime, target)).start(),
   stop: async (runtime, target) => (await find(runtime, target)).stop({ timeoutMs: 200 }),

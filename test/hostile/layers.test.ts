@@ -467,7 +467,7 @@ describe('a stack of layers', () => {
       const lower = await bench.unpack(tar(symlink('a', target), directory('b'), symlink('b/c', target)))
       const upper = await bench.unpack(tar({ name: 'a/closed/x' }, { name: 'b/c/closed/x' }))
       const corrections = { staged: join(bench.path, 'staged'), target: join(bench.path, 'corrections') }
-      sealLayers({ layers: [lower.directory, upper.directory], root: bench.path, corrections })
+      sealLayers({ layers: [lower.directory, upper.directory], corrections })
       const corrected = treeFacts(join(corrections.target, 'fs'))
       expect([...corrected.keys()]).toEqual(['.', 'b'])
       expect(corrected.get('b')).toMatchObject({ mode: '777' })

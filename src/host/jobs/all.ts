@@ -12,6 +12,7 @@ import { runProgram } from './run-program.ts'
 import { sealLayers } from './seal-layers.ts'
 import { splitTar } from './split-tar.ts'
 import { streamProgram } from './stream-program.ts'
+import { syncFilesystem } from './sync-filesystem.ts'
 import { treeTar } from './tree-tar.ts'
 import { treeUsage } from './tree-usage.ts'
 import { unmount } from './unmount.ts'
@@ -34,6 +35,7 @@ export const JOBS = {
   'seal-layers': sealLayers,
   'stream-program': streamProgram,
   'split-tar': splitTar,
+  'sync-filesystem': syncFilesystem,
   'tree-tar': treeTar,
   'tree-usage': treeUsage,
   unmount,

@@ -1,15 +1,12 @@
-import { closeSync, mkdirSync, openSync, renameSync } from 'node:fs'
+import { mkdirSync, renameSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { errorCode } from '../../errors/errors.ts'
-import { syncfs } from '../sys/libc.ts'
 import { removeTree } from './remove-tree.ts'
 import { correctDirectories } from './seal/correct-directories.ts'
 
 export interface SealLayersInput {
   /** Directories of the layers of one image, bottom first. */
   readonly layers: readonly string[]
-  /** A directory of the file system that holds them. */
-  readonly root: string
   /** Where a layer goes that corrects the others, should they need it; made at `staged`. What is there already stays. */
   readonly corrections: { readonly staged: string; readonly target: string }
 }
@@ -17,17 +14,15 @@ export interface SealLayersInput {
 /**
  * Makes a stack of layers fit to be used. Directories that a layer has no entry for, but files in, would hide owner, mode,
  * times and attributes of the same directory below: a layer for the top of this stack has them right. The layers
- * themselves, which other images share, stay as they are. Then everything is written to disk.
+ * themselves, which other images share, stay as they are.
+ *
+ * @returns whether that layer was needed
  */
-export function sealLayers({ layers, root, corrections }: SealLayersInput): void {
+export function sealLayers({ layers, corrections }: SealLayersInput): boolean {
   const { staged, target } = corrections
-  if (correctDirectories(layers, staged)) publish(staged, target)
-  const fd = openSync(root, 'r')
-  try {
-    syncfs(fd)
-  } finally {
-    closeSync(fd)
-  }
+  const isNeeded = correctDirectories(layers, staged)
+  if (isNeeded) publish(staged, target)
+  return isNeeded
 }
 
 function publish(staged: string, target: string): void {

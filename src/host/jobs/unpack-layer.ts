@@ -17,6 +17,8 @@ export interface UnpackLayerInput extends LayerContentInput {
   /** Namespace of overlay's own attributes: `user` inside a user namespace. */
   readonly xattrPrefix: 'trusted' | 'user'
   readonly limits?: Partial<LayerLimits>
+  /** Somebody will wait for the disk to have all of it: it begins to write. */
+  readonly flushSoon?: boolean
 }
 
 export interface UnpackLayerProgress {
@@ -55,7 +57,7 @@ const CONTENT_ERRORS: ReadonlySet<string | undefined> = new Set([
  * - `reassembly.zst` and maybe `replaced/`: what the same tar can be written from again
  * - `implied-directories`, if the layer has entries in directories that it has no entry for
  *
- * Nothing is published or synced: the caller runs `syncfs` and renames once both digests are known to be
+ * Nothing is published or known to be on the disk: the caller renames once both digests are known to be
  * right, which is when this returns. On any failure and on abort the directory is gone.
  *
  * @throws ERR_LAYER_INVALID | ERR_LAYER_TOO_LARGE | ERR_COMPRESSION_INVALID | ERR_COMPRESSION_UNSUPPORTED |
@@ -71,7 +73,7 @@ export async function unpackLayer(input: UnpackLayerInput, context: JobContext<U
     const content = threaded ? new ThreadedContent(input, context.signal) : openLayerContent(input, context.signal)
     const sink = new LayerSink({ directory, xattrPrefix: input.xattrPrefix, limits: { ...DEFAULT_LIMITS, ...input.limits } })
     try {
-      return await unpackInto(sink, { content, sync: new EarlySync(directory) }, context)
+      return await unpackInto(sink, { content, sync: input.flushSoon ? new EarlySync(directory) : undefined }, context)
     } finally {
       await content.close()
       sink.closeAll()
@@ -85,7 +87,7 @@ export async function unpackLayer(input: UnpackLayerInput, context: JobContext<U
 
 async function unpackInto(
   sink: LayerSink,
-  { content, sync }: { readonly content: LayerContent; readonly sync: EarlySync },
+  { content, sync }: { readonly content: LayerContent; readonly sync: EarlySync | undefined },
   context: JobContext<UnpackLayerProgress>,
 ): Promise<UnpackedLayer> {
   const reader = new TarReader(sink)
@@ -93,7 +95,7 @@ async function unpackInto(
   try {
     for await (const chunk of content.chunks()) {
       applying(sink, reader, () => reader.push(chunk))
-      sync.reached(reader.offset)
+      sync?.reached(reader.offset)
       progress()
       // Chunks that wait would follow one another without a look at what else happens, such as an abort.
       await nextTurn()

@@ -61,7 +61,6 @@ const c = {
   ),
   futimens: bound<(fd: number, times: Uint8Array) => number>('int futimens(int fd, const void *times)'),
   flock: bound<(fd: number, operation: number) => number>('int flock(int fd, int operation)'),
-  syncfs: bound<(fd: number) => number>(SYNCFS),
   fcntl: bound<(fd: number, command: number, argument: number) => number>('int fcntl(int fd, int cmd, ...)'.replace('...', 'long arg')),
   syscall: bound<(number: number, a: bigint, b: bigint, d: bigint, e: bigint, f: bigint) => number>(
     'long syscall(long number, ulong a, ulong b, ulong c, ulong d, ulong e)',
@@ -174,11 +173,7 @@ export function flock(fd: number, operation: number): void {
   check(c.flock(fd, operation), 'flock')
 }
 
-export function syncfs(fd: number): void {
-  check(c.syncfs(fd), 'syncfs')
-}
-
-/** The same on a thread of libuv's pool: it takes as long as the disk does. */
+/** On a thread of libuv's pool: it takes as long as the disk does. */
 export function syncfsAsync(fd: number): Promise<void> {
   return new Promise((resolve, reject) => {
     syncfsOnThread.async(fd, (error: Error | null, result: number) => {

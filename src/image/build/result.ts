@@ -42,7 +42,9 @@ export async function storeResult(context: Context, input: ResultInput): Promise
 }
 
 function storedLayers(context: Context, { rootfs }: ImageConfig): LayerRow[] {
-  return rootfs.diff_ids.map((diffId) => getLayer(context.db, diffId)).filter((layer) => layer?.state === 'ready') as LayerRow[]
+  return rootfs.diff_ids
+    .map((diffId) => getLayer(context.db, diffId))
+    .filter((layer) => layer !== undefined && layer.state !== 'deleting') as LayerRow[]
 }
 
 async function exportAndStore(context: Context, input: ResultInput, config: ImageConfig, known: readonly LayerRow[]): Promise<void> {
@@ -71,7 +73,7 @@ async function exportAndStore(context: Context, input: ResultInput, config: Imag
         const plan = await described.plan(signal)
         if (plan.configDigest === undefined || digestHex(plan.configDigest) !== id) throw exportFailed(id, exit)
         const progress = (one: Parameters<typeof pullProgress>[0]) => report(pullProgress(one, names[0] ?? id))
-        await storePlan(context, plan, { names, replaceNames: true, action: 'build', report: progress, signal })
+        await storePlan(context, plan, { names, replaceNames: true, action: 'build', durable: true, report: progress, signal })
       },
     })
   } finally {

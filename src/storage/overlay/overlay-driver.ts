@@ -82,18 +82,20 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     throw error
   }
 
-  async function seal(stack: readonly Digest[], { written }: { readonly written: boolean }): Promise<void> {
-    if (!written && (!needsCorrection(stack) || corrections.tree(stack) !== undefined)) return
+  async function seal(stack: readonly Digest[]): Promise<boolean> {
+    if (!needsCorrection(stack) || corrections.tree(stack) !== undefined) return false
     mkdirSync(staging, { recursive: true, mode: 0o700 })
     const [staged, target] = [privatePath(), corrections.path(stack)]
-    const input = { layers: stack.map(layerPath), root: options.root, corrections: { staged, target } }
-    await host.run('seal-layers', input).catch((error: unknown) => undone(staged, error))
+    const input = { layers: stack.map(layerPath), corrections: { staged, target } }
+    return host.run('seal-layers', input).catch((error: unknown) => undone(staged, error))
   }
+
+  const flush = () => host.run('sync-filesystem', { directory: options.root })
 
   return {
     name: 'overlay',
 
-    async stage(source, { signal, onProgress } = {}) {
+    async stage(source, { signal, onProgress, flushSoon = false } = {}) {
       mkdirSync(staging, { recursive: true, mode: 0o700 })
       const location = privatePath()
       const input = {
@@ -102,6 +104,7 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
         diffId: source.diffId,
         directory: location,
         xattrPrefix: host.facts.overlayXattrs,
+        flushSoon,
       }
       try {
         const { opaqueRoot, hasRootEntry, ...layer } = await host.run('unpack-layer', input, { signal, onProgress })
@@ -127,18 +130,23 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
     removeLayer,
 
     seal,
+    flush,
 
     async mount({ containerId, layers: stack, volatile, readOnly = false, ids }) {
       const target = merged(containerId)
       if (ids) makeSearchable(options.runRoot, mounts, mappedRoot(ids).uid)
       const own = join(containers, containerId)
       const lowers = trees(stack)
-      await host.run('mount-rootfs', {
+      const input = {
         ...(readOnly ? { lowers: atLeastTwo(lowers) } : { lowers, writable: { upper: join(own, 'upper'), work: join(own, 'work') } }),
         target,
         ids,
         userXattrs: host.facts.overlayXattrs === 'user',
         volatile,
+      }
+      await host.run('mount-rootfs', input).catch((error: unknown) => {
+        const lost = stack.find((layer) => isDigest(layer) && !existsSync(layerPath(layer)))
+        throw lost === undefined ? error : layerLost(lost, error)
       })
       return { path: target }
     },
@@ -160,7 +168,9 @@ export function createOverlayDriver(options: { readonly root: string; readonly r
 
     async diff(from, to, signal) {
       // No image need have this stack: its directories are not yet as they would be.
-      for (const stack of [from, to]) if (stack.length > 1 && stack.every((layer) => isDigest(layer))) await seal(stack, { written: false })
+      for (const stack of [from, to]) {
+        if (stack.length > 1 && stack.every((layer) => isDigest(layer)) && (await seal(stack))) await flush()
+      }
       return host.run('diff-layers', { from: trees(from), to: trees(to), xattrPrefix: host.facts.overlayXattrs }, { signal })
     },
 
@@ -208,6 +218,11 @@ function visibleTrees(bottomFirst: readonly LocatedLayer[]): string[] {
   const visible = opaque < 0 ? topFirst : topFirst.slice(0, opaque + 1)
   // Overlay takes no directory twice. What a layer has shows in its uppermost place, and what it hides is hidden from there.
   return [...new Set(visible.map(({ tree }) => tree))]
+}
+
+function layerLost(diffId: string, cause: unknown): PodlibError {
+  const text = `layer ${diffId} of the image is not in the store: pull the image again, and it is whole`
+  return new PodlibError('ERR_LAYER_NOT_FOUND', text, { details: { diffId }, cause })
 }
 
 /** Nobody keeps the other program from removing it: what a container is made of may be gone at its next start. */

@@ -8,8 +8,10 @@ import { eventRange } from '../../../src/state/event-table.ts'
 import { assertNodeApi } from '../../../src/state/load-sqlite.ts'
 import { getMeta, setMeta } from '../../../src/state/meta-table.ts'
 import { childPrograms } from '../../helpers/child-program.ts'
+import { dirtyPages } from '../../helpers/dirty-pages.ts'
 import { containerRow, idOf } from '../../helpers/state-rows.ts'
 import { temporaryDirectories } from '../../helpers/temporary-directory.ts'
+import { testNeeding } from '../../helpers/test-needing.ts'
 
 const newDirectory = temporaryDirectories()
 const start = childPrograms()
@@ -160,13 +162,23 @@ describe('a transaction', () => {
     })
   })
 
-  test('that is durable waits for the disk, and the next one does not', async () => {
+  testNeeding(['cachestat'], 'is on the disk when it is durable, and else may be in memory only', async () => {
     await withDatabase(async (db) => {
-      const level = () => db.get<{ synchronous: number }>('PRAGMA synchronous')?.synchronous
-      expect(await db.transaction(level, { durable: true })).toBe(2)
-      expect(await db.transaction(level)).toBe(1)
-      await expect(db.transaction(() => Promise.resolve(), { durable: true })).rejects.toBeDefined()
-      expect(await db.transaction(level)).toBe(1)
+      const log = `${db.path}-wal`
+      await db.transaction(() => setMeta(db, 'createdBy', 'somebody'))
+      expect(dirtyPages(log)).toBeGreaterThan(0)
+      await db.transaction(() => setMeta(db, 'createdBy', 'somebody else'), { durable: true })
+      expect(dirtyPages(log)).toBe(0)
+    })
+  })
+
+  test('that is durable leaves the event loop free while it waits for the disk, and others to write', async () => {
+    await withDatabase(async (db) => {
+      const order: string[] = []
+      const durable = db.transaction(() => setMeta(db, 'createdBy', 'first'), { durable: true }).then(() => order.push('durable'))
+      const other = db.transaction(() => setMeta(db, 'createdBy', 'second')).then(() => order.push('other'))
+      await Promise.all([durable, other])
+      expect(order).toEqual(['other', 'durable'])
     })
   })
 

@@ -195,13 +195,15 @@ describe('a layer', () => {
     await expect(db.transaction(() => deleteLayer(db, digestOfWord('ancient')))).rejects.toMatchObject({ code: 'ERR_LAYER_NOT_FOUND' })
   })
 
-  test('is found by its blob only when it is ready', async () => {
+  test('is found by its blob, unless it is being removed', async () => {
     const blob = { blobDigest: digestOfWord('blob'), diffId: digestOfWord('layer'), size: 5, mediaType: MEDIA_TYPE }
     await db.transaction(() => {
       expect(insertLayer(db, layerRow('layer', { state: 'staging' }))).toBe(true)
       expect(insertLayer(db, layerRow('layer', { state: 'ready' }))).toBe(false)
       insertBlob(db, blob)
     })
+    expect(findLayerOfBlob(db, blob.blobDigest)).toMatchObject({ diffId: blob.diffId, state: 'staging' })
+    await db.transaction(() => updateLayer(db, blob.diffId, { state: 'deleting' }))
     expect(findLayerOfBlob(db, blob.blobDigest)).toBeUndefined()
     await db.transaction(() => updateLayer(db, blob.diffId, { state: 'ready', lastUsedAt: 9 }))
     expect(findLayerOfBlob(db, blob.blobDigest)).toEqual(layerRow('layer', { lastUsedAt: 9 }))

@@ -43,7 +43,7 @@ async function sealed(...layers: readonly TarBlock[][]): Promise<Sealed> {
   const facts = () => directories.map((path) => treeFacts(path))
   const before = facts()
   const [staged, target] = [join(bench.path, 'staged'), join(bench.path, 'corrections', String(count++))]
-  for (let turn = 0; turn < 2; turn++) sealLayers({ layers: directories, root: bench.path, corrections: { staged, target } })
+  for (let turn = 0; turn < 2; turn++) sealLayers({ layers: directories, corrections: { staged, target } })
   expect(existsSync(staged)).toBe(false)
   expect(facts()).toEqual(before)
   const isCorrected = existsSync(target)

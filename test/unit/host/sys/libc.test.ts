@@ -17,10 +17,11 @@ import {
   mount,
   mountWithParameters,
   openInRoot,
-  syncfs,
+  syncfsAsync,
   umount2,
   utimensat,
 } from '../../../../src/host/sys/libc.ts'
+import { dirtyPages } from '../../../helpers/dirty-pages.ts'
 import { temporaryDirectories } from '../../../helpers/temporary-directory.ts'
 import { testNeeding } from '../../../helpers/test-needing.ts'
 
@@ -95,10 +96,15 @@ describe('system calls', () => {
     for (const one of [found, fd]) closeSync(one)
   })
 
-  test('write a file system to disk', () => {
-    const fd = openSync(directory(), 'r')
-    expect(() => syncfs(fd)).not.toThrow()
+  testNeeding(['cachestat'], 'write a file system to disk, without keeping the event loop', async () => {
+    const path = join(directory(), 'file')
+    writeFileSync(path, 'x'.repeat(100_000))
+    expect(dirtyPages(path)).toBeGreaterThan(0)
+    const fd = openSync(path, 'r')
+    await syncfsAsync(fd)
     closeSync(fd)
+    expect(dirtyPages(path)).toBe(0)
+    await expect(syncfsAsync(fd)).rejects.toMatchObject({ code: 'EBADF', syscall: 'syncfs' })
   })
 
   testNeeding(['root'], 'mount and unmount, in the old way and the new', async () => {
