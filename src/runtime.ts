@@ -167,7 +167,10 @@ export class Runtime implements AsyncDisposable {
     }
   }
 
-  /** Waits for what is being cleaned up, and lets go of everything. Containers run on. Idempotent. */
+  /**
+   * Waits for what is being cleaned up and for the disk to have what was pulled, and lets go of everything. Containers run on.
+   * Idempotent.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#composition.close()
     return this.#closing

@@ -47,7 +47,8 @@ export class Images {
 
   /**
    * Pulls an image from a registry, or from where a transport says (`oci:/path:ref`, `docker-daemon:name`, `dir:/path`):
-   * awaited it gives the image, iterated it tells how far it is.
+   * awaited it gives the image, iterated it tells how far it is. An image from a registry can be used a moment before the disk has
+   * it: see {@link PullOptions.durable}.
    *
    * @example
    * ```ts

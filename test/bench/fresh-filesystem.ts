@@ -40,7 +40,8 @@ export async function freshFilesystem(): Promise<FreshFilesystem> {
   const close = async () => {
     if (!open) return
     open = false
-    await runProgram('umount', ['--recursive', path])
+    // Where a peer that was cut short still writes, it goes when that ends.
+    await runProgram('umount', ['--recursive', path]).catch(() => runProgram('umount', ['--lazy', path]))
     await remove()
   }
   return { path, [Symbol.asyncDispose]: close }

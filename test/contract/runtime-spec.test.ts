@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from '@jest/globals'
+import { expect, test } from '@jest/globals'
 import { Ajv, type ValidateFunction } from 'ajv'
 import fc from 'fast-check'
 import type { CreateContainerOptions } from '../../src/bundle/container-options.ts'
@@ -11,8 +11,7 @@ import { serializeSpec } from '../../src/spec/serialize-spec.ts'
 import { validateRuntimeSpec } from '../../src/spec/validate-container.ts'
 import { RUNTIME_SPEC_SCHEMAS as SCHEMAS } from '../helpers/abilities.ts'
 import { FACTS, generate, NO_FILES, ROOT, resolve } from '../helpers/bundle.ts'
-
-const describeWithSchemas = existsSync(SCHEMAS) ? describe : describe.skip
+import { describeNeeding } from '../helpers/test-needing.ts'
 
 const CASES: readonly [string, CreateContainerOptions, Partial<GenerateInput>?][] = [
   ['nothing but a command', {}],
@@ -109,7 +108,7 @@ const CASES: readonly [string, CreateContainerOptions, Partial<GenerateInput>?][
   ],
 ]
 
-describeWithSchemas('the official runtime-spec schemas', () => {
+describeNeeding(['schemas of the runtime specification'], 'the official runtime-spec schemas', () => {
   const officially = existsSync(SCHEMAS) ? compileOfficial() : undefined
 
   test.each(CASES.map(([what, options, rest = {}]) => ({ what, options, rest })))(

@@ -4,6 +4,9 @@ import { join } from 'node:path'
 /** Debian's golang-github-opencontainers-specs-dev. */
 export const RUNTIME_SPEC_SCHEMAS = '/usr/share/gocode/src/github.com/opencontainers/runtime-spec/schema'
 
+/** Of Debian's golang-github-containers-common. */
+export const SECCOMP_PROFILE = '/usr/share/containers/seccomp.json'
+
 /** What a test may need of the machine and the machine may lack, with how to find out. */
 const ABILITIES = {
   root: () => process.getuid?.() === 0,
@@ -29,6 +32,7 @@ const ABILITIES = {
   CNI: () => ['/usr/lib/cni/bridge', '/opt/cni/bin/bridge', '/usr/libexec/cni/bridge'].some((path) => existsSync(path)),
   pasta: () => hasProgram('pasta'),
   slirp4netns: () => hasProgram('slirp4netns'),
+  'seccomp profile of containers-common': () => existsSync(SECCOMP_PROFILE),
   'schemas of the runtime specification': () => existsSync(RUNTIME_SPEC_SCHEMAS),
 } as const satisfies Record<string, () => boolean>
 

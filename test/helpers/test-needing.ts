@@ -1,4 +1,4 @@
-import { test } from '@jest/globals'
+import { describe, test } from '@jest/globals'
 import { type Ability, lacking } from './abilities.ts'
 
 /**
@@ -8,5 +8,14 @@ import { type Ability, lacking } from './abilities.ts'
 export function testNeeding(needs: readonly Ability[], name: string, work: () => Promise<void>, timeoutMs?: number): void {
   const missing = lacking(needs)
   if (missing.length === 0) test(name, work, timeoutMs)
-  else test.skip(`${name} [needs ${missing.join(', ')}]`, work, timeoutMs)
+  else test.skip(`${name} ${reason(missing)}`, work, timeoutMs)
 }
+
+/** The same for all tests that `body` declares. It is run in any case, as Jest does. */
+export function describeNeeding(needs: readonly Ability[], name: string, body: () => void): void {
+  const missing = lacking(needs)
+  if (missing.length === 0) describe(name, body)
+  else describe.skip(`${name} ${reason(missing)}`, body)
+}
+
+const reason = (missing: readonly Ability[]) => `[needs ${missing.join(', ')}]`

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from '@jest/globals'
 import { ALL_CAPABILITIES, DEFAULT_CAPABILITIES } from '../../../src/bundle/capabilities.ts'
 import { DEFAULT_SECCOMP_PROFILE } from '../../../src/bundle/default-seccomp.ts'
@@ -6,9 +6,10 @@ import { compileSeccomp } from '../../../src/bundle/seccomp.ts'
 import type { SpecSeccomp } from '../../../src/spec/runtime.ts'
 import type { SeccompProfile } from '../../../src/spec/seccomp-profile.ts'
 import { validateSeccompProfile } from '../../../src/spec/validate-container.ts'
+import { SECCOMP_PROFILE as DEBIAN } from '../../helpers/abilities.ts'
+import { describeNeeding } from '../../helpers/test-needing.ts'
 
 const TARGET = { capabilities: DEFAULT_CAPABILITIES, architecture: 'amd64', kernelVersion: '6.1.0-18-amd64' }
-const DEBIAN = '/usr/share/containers/seccomp.json'
 
 const profile = (syscalls: SeccompProfile['syscalls']): SeccompProfile => ({ defaultAction: 'SCMP_ACT_ERRNO', syscalls: syscalls ?? [] })
 const names = (compiled: SpecSeccomp) => compiled.syscalls?.flatMap((rule) => rule.names).sort()
@@ -102,9 +103,10 @@ describe('podlib’s own profile', () => {
   test('has no name twice', () => {
     for (const { names: all = [] } of DEFAULT_SECCOMP_PROFILE.syscalls ?? []) expect(new Set(all).size).toBe(all?.length)
   })
+})
 
-  const compare = existsSync(DEBIAN) ? test : test.skip
-  compare.each([
+describeNeeding(['seccomp profile of containers-common'], 'podlib’s own profile', () => {
+  test.each([
     ['the default capabilities', DEFAULT_CAPABILITIES],
     ['no capabilities', []],
     ['all capabilities', ALL_CAPABILITIES],
