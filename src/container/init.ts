@@ -88,7 +88,7 @@ export async function prepareBundle(context: Context, session: ContainerSession,
   // Who needs it waits for it; until then its failure is nobody's.
   mounted.catch(() => {})
   try {
-    // And the application gets its turn: all of this in one would hold up its event loop.
+    // And the application gets its turn, here and further on: all of this in one would hold up its event loop.
     await nextTurn()
     const { spec, warnings } = await specOf(context, { row, stored, mounted })
     if (warnings.join() !== row.warnings.join()) await session.patch({ warnings })
@@ -120,6 +120,7 @@ async function specOf(context: Context, { row, stored, mounted }: SpecInput): Pr
     : await mounted.then(() => identify(context, config.process, rootfs.path))
   const ids = ownIds(config)
   const files = writeContainerFiles({ directory: context.paths.bundle(row.id), config, row, owner: ids && mappedRoot(ids) })
+  await nextTurn()
   return generateSpec({
     config,
     rootfsPath: rootfs.path,

@@ -26,14 +26,18 @@ export async function runOnce<Encoding extends OutputEncoding>(
   }
   // The log under a monitor is read to its end for the result, so it must be whole.
   const container: CreateContainerOptions = { ...create, command: argv, ephemeral: true, ...(monitor && { logDriver: 'k8s-file' }) }
-  const created = await createContainer(context, {
-    image: await imageFor(context, image, { policy: pull, signal, options: container }),
-    options: container,
-    mode: monitor ? 'attended' : 'attached',
-  })
+  const from = await imageFor(context, image, { policy: pull, signal, options: container })
   const run = monitor ? runMonitored<Encoding> : runAttached<Encoding>
-  // What follows is as long again: the application gets its turn. If it closes the runtime then, this is waited for.
-  const running = nextTurn().then(() => run(context, created, { io, timeoutMs, signal }))
+  const work = async () => {
+    // The application gets its turn between what takes long; it may close the runtime then.
+    await nextTurn()
+    context.closing.throwIfAborted()
+    const created = await createContainer(context, { image: from, options: container, mode: monitor ? 'attended' : 'attached' })
+    await nextTurn()
+    return run(context, created, { io, timeoutMs, signal })
+  }
+  const running = work()
+  // A runtime that is closed meanwhile is closed when nothing of it is left.
   context.background.add(running)
   return running
 }

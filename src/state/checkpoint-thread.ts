@@ -1,9 +1,10 @@
-import { workerData } from 'node:worker_threads'
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import Sqlite from 'better-sqlite3'
 import { BEGUN, type CheckpointTask, DONE, STATE, WAITING } from './checkpoints.ts'
+import { isBusy } from './sqlite-error.ts'
 
 /*
- * One checkpoint, in a thread of its own: see `checkpoints.ts`.
+ * Makes a checkpoint whenever it is told to, until it is told to end: see `checkpoints.ts`.
  */
 /** How long it waits for a writer or reader before it leaves the rest to the next checkpoint. */
 const PATIENCE_MS = 100
@@ -17,17 +18,32 @@ function checkpoint(): void {
     // Most of it, while others read and write.
     sqlite.pragma('wal_checkpoint(PASSIVE)')
     // The rest, while writers wait: the log begins anew only when nothing of it is left.
-    sqlite.pragma('wal_checkpoint(RESTART)')
+    const [result] = sqlite.pragma('wal_checkpoint(RESTART)') as [{ busy: number }]
+    if (result.busy === 0) beginAnew(sqlite)
   } finally {
     sqlite.close()
   }
 }
 
-if (Atomics.compareExchange(state, STATE, WAITING, BEGUN) === WAITING) {
+/** Whoever writes first into a log that begins anew waits for the disk to have its beginning. It shall not be the application. */
+function beginAnew(sqlite: Sqlite.Database): void {
+  try {
+    sqlite.pragma('synchronous = NORMAL')
+    sqlite.exec("INSERT OR REPLACE INTO meta (key, value) VALUES ('checkpointedAt', unixepoch())")
+  } catch (error) {
+    // Somebody was faster.
+    if (!isBusy(error)) throw error
+  }
+}
+
+const port = parentPort as MessagePort
+port.on('message', (message) => {
+  if (message === 'end') return port.close()
+  if (Atomics.compareExchange(state, STATE, WAITING, BEGUN) !== WAITING) return
   try {
     checkpoint()
   } finally {
     Atomics.store(state, STATE, DONE)
     Atomics.notify(state, STATE)
   }
-}
+})

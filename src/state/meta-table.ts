@@ -1,7 +1,7 @@
 import type { Database } from './database.ts'
 
 /** Facts about the store as a whole. `bootId` is the boot that the statuses are about: another one means a reboot. */
-export type MetaKey = 'createdBy' | 'createdAt' | 'bootId' | 'runRoot'
+export type MetaKey = 'createdBy' | 'createdAt' | 'bootId' | 'runRoot' | 'checkpointedAt'
 
 export function getMeta(db: Database, key: MetaKey): string | undefined {
   return db.get<{ value: string }>('SELECT value FROM meta WHERE key = ?', key)?.value

@@ -66,7 +66,7 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
         // The program is there all the same, but must not run.
         const volumes = [{ type: 'bind', source: '/bin', target: '/bin', readOnly: true }] as const
         const run = runtime.run(SMALL, ['true'], { monitor, mounts: volumes })
-        await expect(run).rejects.toMatchObject({ code: 'ERR_MOUNT_FAILED' })
+        await expect(run).rejects.toMatchObject({ code: 'ERR_LAYER_NOT_FOUND' })
       } finally {
         renameSync(`${layers}.away`, layers)
       }
