@@ -1,5 +1,6 @@
 import { isPodlibError, PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
+import { flushImages } from '../lifecycle/flush-images.ts'
 import { resolveShortName } from '../registry/endpoints.ts'
 import { formatReference, isShortName, parseReference, type Reference } from '../spec/reference.ts'
 import { getImageName } from '../state/image-name-table.ts'
@@ -64,6 +65,8 @@ async function pullByPolicy(context: Context, text: string, options: PullOptions
   const location = parseTransport(text)
   const name = location?.transport === 'docker' ? location.reference : text
   const local = policy === 'always' ? undefined : findLocal(context, name, rest)
+  // It can be on its way to the disk.
+  if (durable && local !== undefined) await flushImages(context)
   if (local !== undefined && policy !== 'newer') return local
   // Says what is missing, and where it was looked for.
   if (policy === 'never') return foundImage(findImage(context, name, platformOption(options, context.platform)))

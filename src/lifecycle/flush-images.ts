@@ -18,7 +18,8 @@ export async function flushImagesBehind(context: Context): Promise<void> {
   }
 }
 
-async function flushImages({ db, storage }: Context): Promise<void> {
+/** Resolves when every image of the store is on the disk. */
+export async function flushImages({ db, storage }: Context): Promise<void> {
   const layers = listUnflushedLayers(db)
   if (layers.length === 0) return
   await (await storage()).flush()

@@ -63,6 +63,8 @@ async function* readBatches(options: ReadLogOptions): AsyncGenerator<LogRecord[]
       if (file === undefined || (await file.isReplaced())) {
         const replacement = await LogFile.open(path)
         if (replacement !== undefined) {
+          // What was written to it since it was read to its end, before the other took its place.
+          for await (const records of readToEnd(file, parser, signal)) yield select(records, options)
           await file?.close()
           file = replacement
           continue

@@ -1,6 +1,6 @@
 import { appendFileSync, existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { expect, test } from '@jest/globals'
 import type { LogDriver, LogRecord, ReadLogOptions } from '../../src/log/log-driver.ts'
 import { temporaryDirectories } from '../helpers/temporary-directory.ts'
@@ -154,6 +154,36 @@ export function logDriverContract(
     exit()
     await ended
     expect(texts).toEqual([...numbered(0, 2), 'last of the old', 'first of the new', 'second of the new'])
+  })
+
+  test('loses nothing of a file that is rotated at the very moment when all of it has been read', async () => {
+    const path = newLog()
+    const { exited, exit } = newContainer()
+    const { texts, ended } = follow({ path, exited })
+    const written: string[] = []
+    const write = (text: string) => {
+      appendFileSync(path, lines([text]))
+      written.push(text)
+    }
+    /** Not a turn later than it must: what is looked for happens between two of them. */
+    const caughtUp = async () => {
+      for (const deadline = Date.now() + 5_000; texts.length < written.length; await nextTurn())
+        if (Date.now() > deadline) throw new Error(`only ${texts.slice(-3).join(', ')} came of ${written.slice(-3).join(', ')}`)
+    }
+    for (let round = 0; round < 100; round++) {
+      write(`begin ${round}`)
+      await caughtUp()
+      // Now it looks whether there is more, and whether there is another file.
+      for (let turns = round % 5; turns > 0; turns--) await nextTurn()
+      write(`end ${round}`)
+      writeFileSync(`${path}.tmp`, '')
+      renameSync(`${path}.tmp`, path)
+      write(`new ${round}`)
+      await caughtUp()
+    }
+    exit()
+    await ended
+    expect(texts).toEqual(written)
   })
 
   test('stops following after the end of a span of time', async () => {

@@ -170,6 +170,15 @@ describe('an image that was pulled', () => {
       await expectWhole(runtime, image)
     }))
 
+  it('and is asked for once more, durably, is on the disk although nothing is pulled', () =>
+    withRegistry(async (store, image) => {
+      const runtime = await store.open()
+      await runtime.images.pull(image)
+      await runtime.images.pull(image, { policy: 'missing', durable: true })
+      expect(await layerStates(store)).toEqual(['ready', 'ready'])
+      expect(contents(store).map(dirtyPages)).toEqual([0, 0])
+    }))
+
   it('durably is there after a power cut, although the program died at once', () =>
     withRegistry(async (store, image) => {
       await pullAndDie('pullDurably', store, image)
