@@ -211,8 +211,9 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
   it('cannot be read, stopped or removed by others into a lie', async () => {
     const run = runtime.run(SMALL, ['sleep', '1000'], { name: 'busy' })
     await eventually(async () => expect((await runtime.containers.list())[0]).toMatchObject({ status: 'running' }))
-    await sleep(100)
     const container = await runtime.containers.get('busy')
+    // The row says so before its process is there.
+    await eventually(async () => expect(await container.exec(['true'])).toMatchObject({ exitCode: 0 }))
     expect(await container.inspect()).toMatchObject({ status: 'running', attached: true })
     expect(await failure(logsOf(container))).toMatchObject({ code: 'ERR_CONTAINER_NO_LOGS' })
     const waiting = container.wait()
