@@ -6,7 +6,7 @@ import type { Digest } from '../spec/digest.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { loadUnsettledContainers } from '../state/container-table.ts'
 import { deleteImage, listContainersOfImage, listImagesOfLayer, listImagesWithLayers } from '../state/image-table.ts'
-import { deleteLayer, getLayer, listLayers, listUnflushedLayers, updateLayer } from '../state/layer-table.ts'
+import { deleteLayer, getLayer, listLayers, updateLayer } from '../state/layer-table.ts'
 import { getMeta, setMeta } from '../state/meta-table.ts'
 import type { Context } from './context.ts'
 import { flushImagesBehind } from './flush-images.ts'
@@ -62,7 +62,7 @@ export async function recoverStore(context: Context): Promise<void> {
   await removeDoomedLayers(context)
   await tolerated(() => endAbandonedMounts(context))
   if (rebooted) await tolerated(() => sweepContainers(context))
-  if (listUnflushedLayers(context.db).length > 0) context.background.add(flushImagesBehind(context))
+  context.background.add(flushImagesBehind(context))
   if (crashed.length > 0) await tolerated(() => clearUpAfter(context, crashed))
   else if (ofDeadProcesses(staging).length > 0) await tolerated(() => sweepStorage(context))
 }

@@ -128,6 +128,12 @@ async function layerStates(store: RuntimeStore): Promise<string[]> {
   return states
 }
 
+/** The rows say so, and it is true. */
+async function expectOnDisk(store: RuntimeStore): Promise<void> {
+  expect(await layerStates(store)).toEqual(['ready', 'ready'])
+  expect(contents(store).map(dirtyPages)).toEqual([0, 0])
+}
+
 async function expectWhole(runtime: Runtime, image: string): Promise<void> {
   const { layers } = await runtime.images.verify(image, { layers: true })
   expect(layers).toHaveLength(2)
@@ -140,8 +146,7 @@ describe('an image that was pulled', () => {
       const runtime = await store.open()
       await runtime.images.pull(image)
       await runtime.close()
-      expect(await layerStates(store)).toEqual(['ready', 'ready'])
-      expect(contents(store).map(dirtyPages)).toEqual([0, 0])
+      await expectOnDisk(store)
     }))
 
   it('by a program that died at once is brought to the disk by the next', () =>
@@ -151,8 +156,7 @@ describe('an image that was pulled', () => {
       const runtime = await store.open()
       expect(await runtime.images.list()).toHaveLength(1)
       await runtime.close()
-      expect(await layerStates(store)).toEqual(['ready', 'ready'])
-      expect(contents(store).map(dirtyPages)).toEqual([0, 0])
+      await expectOnDisk(store)
     }))
 
   it('and is not on the disk when the power is cut is gone as a whole, and can be pulled again', () =>
@@ -175,8 +179,7 @@ describe('an image that was pulled', () => {
       const runtime = await store.open()
       await runtime.images.pull(image)
       await runtime.images.pull(image, { policy: 'missing', durable: true })
-      expect(await layerStates(store)).toEqual(['ready', 'ready'])
-      expect(contents(store).map(dirtyPages)).toEqual([0, 0])
+      await expectOnDisk(store)
     }))
 
   it('durably is there after a power cut, although the program died at once', () =>
