@@ -15,7 +15,7 @@ import type { Context } from './lifecycle/context.ts'
 import { recoverStore } from './lifecycle/recover.ts'
 import { type ResolvedOptions, type RuntimeOptions, resolveOptions } from './options.ts'
 import { Registries } from './registries.ts'
-import { listContainers } from './state/container-table.ts'
+import { listContainers } from './state/container-listing.ts'
 import { listImages } from './state/image-table.ts'
 import { ownPackageFile } from './util/own-file.ts'
 

@@ -1,6 +1,6 @@
 import type { Context } from '../lifecycle/context.ts'
-import type { ContainerFilter } from '../state/container-row.ts'
-import { listContainers as listRows } from '../state/container-table.ts'
+import type { ContainerFilter } from '../state/container-filter.ts'
+import { listContainers as listRows } from '../state/container-listing.ts'
 import type { ContainerStatus } from '../state/transition.ts'
 import { checkChoice, checkOptions, invalidOption, type OptionNames } from '../util/options.ts'
 

@@ -1,6 +1,6 @@
 import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
-import { listContainers } from '../state/container-table.ts'
+import { listContainers } from '../state/container-listing.ts'
 import { checkOptions, invalidOption, type OptionNames } from '../util/options.ts'
 import { removeContainer } from './remove.ts'
 

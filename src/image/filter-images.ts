@@ -1,5 +1,5 @@
 import type { Context } from '../lifecycle/context.ts'
-import { listContainers } from '../state/container-table.ts'
+import { listContainers } from '../state/container-listing.ts'
 import { checkOptions, type OptionNames } from '../util/options.ts'
 import type { ImageSummary } from './inspect.ts'
 import { findImage } from './resolve-name.ts'

@@ -60,40 +60,8 @@ export interface ContainerRow {
   readonly generation: number
 }
 
-/** What a listing shows. Text that few readers look into stays JSON: parsing it would double the time of a listing. */
-export type ContainerSummaryRow = Pick<
-  ContainerRow,
-  | 'id'
-  | 'name'
-  | 'imageId'
-  | 'imageStore'
-  | 'foreignImageId'
-  | 'imageName'
-  | 'status'
-  | 'createdAt'
-  | 'startedAt'
-  | 'finishedAt'
-  | 'exitCode'
-  | 'pid'
-> & { readonly commandJson: string; readonly labelsJson: string }
-
 export type NewContainerRow = Omit<ContainerRow, 'status' | 'generation'>
 export type ContainerPatch = Partial<Omit<ContainerRow, 'id' | 'status' | 'createdAt' | 'generation'>>
-
-/** All conditions must hold. */
-export interface ContainerFilter {
-  readonly status?: readonly ContainerStatus[]
-  readonly podId?: string
-  /** Of whichever store. */
-  readonly imageId?: string
-  readonly ephemeral?: boolean
-  /** `true` is any value. */
-  readonly labels?: Readonly<Record<string, string | true>>
-  /** Patterns with `*` and `?`, of which one must fit. */
-  readonly names?: readonly string[]
-  /** Milliseconds since the epoch. */
-  readonly createdBefore?: number
-}
 
 export const containerTable = defineTable<ContainerRow>('containers', {
   id: 'plain',

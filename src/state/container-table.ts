@@ -1,23 +1,11 @@
 import { PodlibError } from '../errors/errors.ts'
-import type { SqlValue } from './connection.ts'
 import { listDependants } from './container-dependency-table.ts'
-import {
-  type ContainerFilter,
-  type ContainerPatch,
-  type ContainerRow,
-  type ContainerSummaryRow,
-  type NewContainerRow,
-  containerTable as table,
-} from './container-row.ts'
+import { type ContainerFilter, conditions } from './container-filter.ts'
+import { type ContainerPatch, type ContainerRow, type NewContainerRow, containerTable as table } from './container-row.ts'
 import type { Database } from './database.ts'
 import { assertNameFree, resolveId } from './name-table.ts'
 import { isReferenceViolation } from './sqlite-error.ts'
 import type { Transition } from './transition.ts'
-
-// Each column costs a listing of thousands its share: only what a line of it shows.
-const SUMMARY =
-  `${table.pick(['id', 'name', 'imageId', 'imageStore', 'foreignImageId', 'imageName', 'status', 'createdAt', 'startedAt', 'finishedAt', 'exitCode', 'pid'])}, ` +
-  'command AS commandJson, labels AS labelsJson'
 
 /**
  * Adds a container in status `configured`, with the config that `inspect` and `init` read.
@@ -64,12 +52,6 @@ export function findContainer(db: Database, nameOrId: string): ContainerRow {
   throw new PodlibError('ERR_CONTAINER_AMBIGUOUS', text, { details: { given: nameOrId, candidates } })
 }
 
-/** Oldest first. */
-export function listContainers(db: Database, filter: ContainerFilter = {}): ContainerSummaryRow[] {
-  const { sql, values } = conditions(filter)
-  return db.all<ContainerSummaryRow>(`SELECT ${SUMMARY} FROM containers ${sql} ORDER BY rowid`, ...values)
-}
-
 /** Whole rows, for recovery and the life cycle; oldest first. */
 export function loadContainers(db: Database, filter: ContainerFilter = {}): ContainerRow[] {
   const { sql, values } = conditions(filter)
@@ -80,31 +62,6 @@ export function loadContainers(db: Database, filter: ContainerFilter = {}): Cont
 export function loadUnsettledContainers(db: Database): ContainerRow[] {
   const settled = "status IN ('configured', 'exited') AND init_step IS NULL AND ephemeral = 0"
   return db.all(`SELECT ${table.all} FROM containers WHERE NOT (${settled}) ORDER BY rowid`).map(table.decode)
-}
-
-function conditions({ status, podId, imageId, ephemeral, labels = {}, names, createdBefore }: ContainerFilter): {
-  sql: string
-  values: SqlValue[]
-} {
-  const terms: { sql: string; values: SqlValue[] }[] = []
-  if (status) terms.push({ sql: `status IN (${status.map(() => '?').join(', ')})`, values: [...status] })
-  if (podId !== undefined) terms.push({ sql: 'pod_id = ?', values: [podId] })
-  if (imageId !== undefined) terms.push({ sql: '(image_id = ? OR foreign_image_id = ?)', values: [imageId, imageId] })
-  if (ephemeral !== undefined) terms.push({ sql: 'ephemeral = ?', values: [ephemeral ? 1 : 0] })
-  // json_each, not a JSON path: a label may contain any character
-  for (const [key, value] of Object.entries(labels)) {
-    const [sql, values] = value === true ? ['key = ?', [key]] : ['key = ? AND value = ?', [key, value]]
-    terms.push({ sql: `EXISTS (SELECT 1 FROM json_each(labels) WHERE ${sql})`, values })
-  }
-  // GLOB knows sets of characters too, which are none here
-  if (names)
-    terms.push({
-      sql: `(${names.map(() => 'name GLOB ?').join(' OR ') || 'FALSE'})`,
-      values: names.map((glob) => glob.replaceAll('[', '[[]')),
-    })
-  if (createdBefore !== undefined) terms.push({ sql: 'created_at < ?', values: [createdBefore] })
-  const sql = terms.map((term) => term.sql).join(' AND ')
-  return { sql: sql && `WHERE ${sql}`, values: terms.flatMap((term) => term.values) }
 }
 
 /**

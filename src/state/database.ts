@@ -47,6 +47,8 @@ export interface TransactionOptions {
 export interface Database {
   readonly path: string
   readonly readonly: boolean
+  /** Inside the `fn` of a transaction: what is read may still be undone. */
+  readonly writing: boolean
   /**
    * Runs `fn` in one write transaction: all of its writes are kept or, when it throws, none. `fn` is synchronous: a
    * promise is refused, because other chains would then run inside the transaction. An abort before `fn` starts leaves
@@ -143,6 +145,10 @@ class SqliteDatabase implements Database {
     this.path = path
     this.readonly = readonly
     this.#shared = shared
+  }
+
+  get writing(): boolean {
+    return this.#open().writing
   }
 
   async transaction<T>(fn: () => T, { durable = false, signal, timeoutMs = WRITER_TIMEOUT_MS }: TransactionOptions = {}): Promise<T> {

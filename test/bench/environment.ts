@@ -1,5 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Runtime as OpenRuntime, RuntimeOptions } from '../../src/index.ts'
 import { type DockerRegistry, startDockerRegistry } from '../helpers/docker-registry.ts'
@@ -28,20 +26,22 @@ export interface RuntimePlace {
 /** A policy as it is on a machine that trusts the registries that it names. */
 const POLICY = { default: [{ type: 'insecureAcceptAnything' }] }
 
-/** What the cases share. Everything is made on first use and taken away at the end. */
+/** What the cases share, the stores of both sides on one file system. Everything is made on first use and taken away at the end. */
 export class BenchEnvironment implements AsyncDisposable {
   readonly directory: string
   readonly say: (text: string) => void
+  readonly #filesystem: FreshFilesystem
   readonly #cleanups: (() => PromiseLike<void>)[] = []
   readonly #made = new Map<string, Promise<unknown>>()
 
-  private constructor(directory: string, say: (text: string) => void) {
-    this.directory = directory
+  private constructor(filesystem: FreshFilesystem, say: (text: string) => void) {
+    this.directory = filesystem.path
+    this.#filesystem = filesystem
     this.say = say
   }
 
   static async open(say: (text: string) => void): Promise<BenchEnvironment> {
-    return new BenchEnvironment(await mkdtemp(join(tmpdir(), 'podlib-bench-')), say)
+    return new BenchEnvironment(await freshFilesystem(), say)
   }
 
   /** podlib with a store of its own that has the small image. */
@@ -113,7 +113,7 @@ export class BenchEnvironment implements AsyncDisposable {
       // One that fails must not keep the others from their turn.
       await Promise.resolve(cleanUp()).catch((error: unknown) => this.say(`cannot clean up: ${(error as Error).message}`))
     }
-    await rm(this.directory, { recursive: true, force: true })
+    await this.#filesystem[Symbol.asyncDispose]()
   }
 
   /** A small image in a registry on this machine. */

@@ -26,7 +26,7 @@ export interface PodmanOptions {
 export async function openPodman({ ociRuntime, parent = tmpdir(), env: more = {} }: PodmanOptions): Promise<Podman> {
   const directory = await mkdtemp(join(parent, 'podman-'))
   // podman takes 50 characters at most for this one.
-  const runRoot = await mkdtemp(join(tmpdir(), 'pm-'))
+  const runRoot = await mkdtemp(join(parent, 'pm-'))
   const [root, config] = [join(directory, 'root'), join(directory, 'containers.conf')]
   await mkdir(join(directory, 'tmp'))
   await writeFile(config, containersConf(join(directory, 'tmp')))

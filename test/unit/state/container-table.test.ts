@@ -10,7 +10,6 @@ import {
   getContainer,
   getContainerConfig,
   insertContainer,
-  listContainers,
   loadContainers,
   loadUnsettledContainers,
   setContainerState,
@@ -243,40 +242,6 @@ describe('finding a container', () => {
       }),
       { numRuns: 25 },
     )
-  })
-})
-
-describe('a listing', () => {
-  test('shows the summary, oldest first', async () => {
-    await add('z', { labels: { a: '1' } })
-    await add('a')
-    const [first, second] = listContainers(db)
-    expect([first?.name, second?.name]).toEqual(['z', 'a'])
-    expect(first).toMatchObject({ status: 'configured', labelsJson: '{"a":"1"}', commandJson: '["sleep","100"]' })
-  })
-
-  test('keeps to every condition of its filter', async () => {
-    await db.transaction(() => insertPod(db, podRow('pod')))
-    await add('one', { podId: idOf('pod'), labels: { app: 'web', 'x."y': '%' } })
-    await add('two', { podId: idOf('pod'), labels: { app: 'db' }, ephemeral: true })
-    await add('three', { labels: { app: 'web' } })
-    const names = (filter: Parameters<typeof listContainers>[1]) => listContainers(db, filter).map(({ name }) => name)
-    expect(names({ podId: idOf('pod') })).toEqual(['one', 'two'])
-    expect(names({ labels: { app: 'web' } })).toEqual(['one', 'three'])
-    expect(names({ labels: { app: 'web', 'x."y': '%' } })).toEqual(['one'])
-    expect(names({ labels: { 'x."y': '' } })).toEqual([])
-    expect(names({ labels: { app: true } })).toEqual(['one', 'two', 'three'])
-    expect(names({ labels: { app: 'web', 'x."y': true } })).toEqual(['one'])
-    expect(names({ names: ['t*'] })).toEqual(['two', 'three'])
-    expect(names({ names: ['one', 't?o', 'ne'] })).toEqual(['one', 'two'])
-    expect(names({ names: ['[ot]*'] })).toEqual([])
-    expect(names({ names: [] })).toEqual([])
-    expect(names({ createdBefore: 0 })).toEqual([])
-    expect(names({ createdBefore: Date.now() + 1_000_000_000_000, names: ['one'] })).toEqual(['one'])
-    expect(names({ ephemeral: true })).toEqual(['two'])
-    expect(names({ status: ['configured', 'running'], podId: idOf('pod'), ephemeral: false })).toEqual(['one'])
-    expect(names({ status: [] })).toEqual([])
-    expect(names({ imageId: idOf('image') })).toEqual([])
   })
 })
 
