@@ -7,6 +7,7 @@ import { type GeneratedSpec, generateSpec } from '../bundle/generate.ts'
 import { matchHooks } from '../hooks/match.ts'
 import { type IdMaps, mappedRoot } from '../host/mapped-directories.ts'
 import type { Context, Machine, StoredContainer } from '../lifecycle/context.ts'
+import { assertWhole } from '../lifecycle/lost-layers.ts'
 import type { ContainerSession } from '../lifecycle/with-container.ts'
 import type { RuntimeSpec, SpecHooks } from '../spec/runtime.ts'
 import type { SeccompProfile } from '../spec/seccomp-profile.ts'
@@ -77,6 +78,7 @@ export interface Bundle {
 /** Mounts the root file system, looks up the user and makes the bundle: what attached and monitored containers have in common. */
 export async function prepareBundle(context: Context, session: ContainerSession, stored: StoredContainer): Promise<Bundle> {
   const { row } = session
+  if (row.imageId !== null) assertWhole(context, row.imageId)
   const storage = await context.storage()
   // The second shows the next process, should this one die, that there may be something to sweep.
   for (const path of [context.paths.bundle(row.id), context.paths.io]) mkdirSync(path, { recursive: true, mode: 0o700 })

@@ -39,6 +39,7 @@ export const ERROR_KINDS = {
   ERR_STORE_IN_USE: 'in-use',
   ERR_STORE_CORRUPT: 'internal',
   ERR_NO_SPACE: 'unavailable',
+  ERR_SYNC_FAILED: 'unavailable',
   ERR_LOCK_TIMEOUT: 'timeout',
   // host and helper programs
   ERR_HOST_WORKER_DIED: 'unavailable',

@@ -85,7 +85,10 @@ export interface EventAttributes {
   readonly container: ContainerEvents
   readonly image: Same<ImageAction, ImageEventAttributes> & {
     readonly 'pull-error': ImageEventAttributes & { readonly error: string }
-    /** It can be used, but could not be brought to the disk; that is tried again with the next pull and when the store is next opened. */
+    /**
+     * It could be used, but not be brought to the disk. When the disk has refused it, the image is gone, and no container that
+     * needs it starts until it is pulled again; else that is tried again with the next pull or open.
+     */
     readonly 'sync-error': ImageEventAttributes & { readonly error: string }
   }
   readonly pod: Same<PodAction, PodEventAttributes>

@@ -1,5 +1,6 @@
 import { isPodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
+import { forgetRefused } from '../lifecycle/lost-layers.ts'
 import { digestHex } from '../spec/digest.ts'
 import type { Platform } from '../spec/platform.ts'
 import type { ImageSource } from '../transport/image-source.ts'
@@ -71,7 +72,8 @@ export async function storePlan(context: Context, plan: ImagePlan, request: Stor
   const { names, replaceNames, durable, report, action, origin, signal } = request
   if (plan.configDigest && !replaceNames) assertNamesFree(context, names, digestHex(plan.configDigest))
   for (let attempt = 1; ; attempt++) {
-    const stored = await fetchLayers(context, { layers: plan.layers, durable, report, signal })
+    const fetched = fetchLayers(context, { layers: plan.layers, durable, report, signal })
+    const stored = await fetched.catch((error: unknown) => forgetRefused(context, error))
     report({ phase: 'commit' })
     crashPoint('pull: layers ready')
     try {

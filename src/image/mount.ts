@@ -1,6 +1,7 @@
 import { PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { endImageMount, type ImageMountRecord, imageMountRecords, newMountRecord, writeMountRecord } from '../lifecycle/image-mounts.ts'
+import { assertWhole } from '../lifecycle/lost-layers.ts'
 import { listImageNames } from '../state/image-name-table.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { imageStack } from './stack.ts'
@@ -52,6 +53,7 @@ export async function mountImage(context: Context, id: string): Promise<ImageMou
   const record = newMountRecord(context, id)
   const mounting = async () => {
     const layers = await context.db.transaction(() => {
+      assertWhole(context, id)
       const stack = imageStack(context, id)
       writeMountRecord(context, record)
       announce(context, 'mount', id)

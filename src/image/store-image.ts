@@ -1,6 +1,6 @@
 import { PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
-import { flushImagesBehind } from '../lifecycle/flush-images.ts'
+import { flushImagesBehind, flushStore } from '../lifecycle/flush-images.ts'
 import { type Digest, digestHex } from '../spec/digest.ts'
 import type { ImageConfig } from '../spec/image.ts'
 import { normalizePlatform, type Platform } from '../spec/platform.ts'
@@ -26,7 +26,7 @@ export interface StoreImageInput extends CompleteImage {
  * Makes an image of layers that are in the store: one transaction says that it is there. Before that everything of it has
  * reached the disk, or, if it need not be durable, reaches it a moment later: a power cut takes the whole image until then.
  *
- * @throws ERR_LAYER_NOT_FOUND when a layer was removed meanwhile; ERR_IMAGE_NAME_EXISTS
+ * @throws ERR_LAYER_NOT_FOUND when a layer was removed meanwhile; ERR_IMAGE_NAME_EXISTS; ERR_SYNC_FAILED
  */
 export async function storeImage(context: Context, input: StoreImageInput): Promise<string> {
   const { db } = context
@@ -44,7 +44,7 @@ export async function storeImage(context: Context, input: StoreImageInput): Prom
     assertUnchanged()
     throw error
   })
-  if ((written || sealed) && !isLater) await storage.flush()
+  if ((written || sealed) && !isLater) await flushStore(context)
   const id = digestHex(configDigest)
   const { os, architecture, variant = '' } = normalizePlatform(config)
   await db.transaction(

@@ -2,27 +2,30 @@ import { errorMessage } from '../errors/errors.ts'
 import { listImagesWithLayers } from '../state/image-table.ts'
 import { getLayer, listUnflushedLayers, updateLayer } from '../state/layer-table.ts'
 import type { Context } from './context.ts'
+import { forgetRefused } from './lost-layers.ts'
 
 /**
  * Brings images to the disk that can be used already: those that this program has pulled, and those that another left when
- * it died. Nobody waits for it but the closing of the runtime. A failure becomes an event; the next pull or open tries again.
+ * it died. Nobody waits for it but the closing of the runtime. A failure becomes an event.
  */
 export async function flushImagesBehind(context: Context): Promise<void> {
+  const unflushed = listImagesWithLayers(context.db, 'staging')
   try {
     await flushImages(context)
   } catch (failure) {
     const error = errorMessage(failure)
-    for (const { id, name } of listImagesWithLayers(context.db, 'staging')) {
+    for (const { id, name } of unflushed) {
       await context.events.publish({ type: 'image', action: 'sync-error', id, name, attributes: { error } }).catch(() => {})
     }
   }
 }
 
-/** Resolves when every image of the store is on the disk. */
-export async function flushImages({ db, storage }: Context): Promise<void> {
+/** Resolves when every image of the store is on the disk. @throws ERR_SYNC_FAILED, see {@link flushStore} */
+export async function flushImages(context: Context): Promise<void> {
+  const { db } = context
   const layers = listUnflushedLayers(db)
   if (layers.length === 0) return
-  await (await storage()).flush()
+  await flushStore(context)
   const markReady = () => {
     for (const { diffId, createdAt } of layers) {
       const now = getLayer(db, diffId)
@@ -31,4 +34,14 @@ export async function flushImages({ db, storage }: Context): Promise<void> {
     }
   }
   await db.transaction(markReady, { durable: true })
+}
+
+/**
+ * Brings everything that was written to the store to the disk.
+ *
+ * @throws ERR_SYNC_FAILED when the disk refuses it, after {@link forgetRefused}
+ */
+export async function flushStore(context: Context): Promise<void> {
+  const storage = await context.storage()
+  await storage.flush().catch((error: unknown) => forgetRefused(context, error))
 }

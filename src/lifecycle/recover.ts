@@ -5,12 +5,13 @@ import { isSameProcess } from '../host/proc.ts'
 import type { Digest } from '../spec/digest.ts'
 import type { ContainerRow } from '../state/container-row.ts'
 import { loadUnsettledContainers } from '../state/container-table.ts'
-import { deleteImage, listContainersOfImage, listImagesOfLayer, listImagesWithLayers } from '../state/image-table.ts'
-import { deleteLayer, getLayer, listLayers, updateLayer } from '../state/layer-table.ts'
+import { listImagesOfLayer } from '../state/image-table.ts'
+import { deleteLayer, getLayer, listLayers } from '../state/layer-table.ts'
 import { getMeta, setMeta } from '../state/meta-table.ts'
 import type { Context } from './context.ts'
 import { flushImagesBehind } from './flush-images.ts'
 import { endAbandonedMounts } from './image-mounts.ts'
+import { forgetLostImages, forgetUnflushed } from './lost-layers.ts'
 import { endOrphans } from './orphans.ts'
 import { expectsProcess } from './reconcile.ts'
 import { sweepContainers } from './sweep-containers.ts'
@@ -59,7 +60,7 @@ export async function recoverStore(context: Context): Promise<void> {
   const { sessions, staging, runRoot } = context.paths
   const crashed = ofDeadProcesses(sessions)
   if (crashed.length > 0) await abandonedWorkersEnded(runRoot)
-  await removeDoomedLayers(context)
+  await removeDoomedLayers(context, { rebooted })
   await tolerated(() => endAbandonedMounts(context))
   if (rebooted) await tolerated(() => sweepContainers(context))
   context.background.add(flushImagesBehind(context))
@@ -92,20 +93,6 @@ async function refreshAfterReboot(context: Context): Promise<boolean> {
   return before !== undefined
 }
 
-function forgetUnflushed(context: Context): void {
-  for (const { diffId } of listLayers(context.db, 'staging')) updateLayer(context.db, diffId, { state: 'deleting' })
-  forgetLostImages(context)
-}
-
-function forgetLostImages({ db, events }: Context): void {
-  for (const { id, name } of listImagesWithLayers(db, 'deleting')) {
-    // A container's image keeps its row: pulled again it is whole.
-    if (listContainersOfImage(db, id).length > 0) continue
-    deleteImage(db, id)
-    events.record({ type: 'image', action: 'remove', id, name, attributes: {} })
-  }
-}
-
 /** What lies in a directory under the names of processes that are gone. */
 function ofDeadProcesses(directory: string): string[] {
   if (!existsSync(directory)) return []
@@ -127,7 +114,7 @@ async function sweepStorage(context: Context): Promise<void> {
   }
 }
 
-async function removeDoomedLayers(context: Context): Promise<void> {
+async function removeDoomedLayers(context: Context, { rebooted }: { readonly rebooted: boolean }): Promise<void> {
   const doomed = listLayers(context.db, 'deleting')
   // Containers that held them may be gone by now.
   if (doomed.length > 0) await context.db.transaction(() => forgetLostImages(context))
@@ -135,6 +122,8 @@ async function removeDoomedLayers(context: Context): Promise<void> {
     const remove = async () => {
       // It may have been fetched anew while its lock was waited for.
       if (getLayer(context.db, diffId)?.state !== 'deleting') return
+      // A container runs from it perhaps, with what the memory still has.
+      if (!rebooted && listImagesOfLayer(context.db, diffId).length > 0) return
       await (await context.storage()).removeLayer(diffId)
       await context.db.transaction(() => {
         if (listImagesOfLayer(context.db, diffId).length === 0) deleteLayer(context.db, diffId)

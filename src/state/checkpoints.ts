@@ -34,14 +34,17 @@ const IDLE_MS = 10_000
  */
 export class Checkpoints {
   readonly #path: string
+  readonly #failed: (error: Error) => void
   readonly #state = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
   #commits: number
   #thread: Worker | undefined
   #due: NodeJS.Immediate | undefined
   #idle: NodeJS.Timeout | undefined
 
-  constructor(path: string) {
+  /** @param failed - called when one fails, which may be because of the disk */
+  constructor(path: string, failed: (error: Error) => void) {
     this.#path = path
+    this.#failed = failed
     const log = statSync(`${path}-wal`, { throwIfNoEntry: false })
     this.#commits = (log?.size ?? 0) > LONG_LOG_BYTES ? COMMITS : 0
   }
@@ -74,7 +77,7 @@ export class Checkpoints {
     // Nothing of the application's: neither its flags nor its environment, nor a reason to keep it running.
     const thread = new Worker(ownFile('state/checkpoint-thread'), { workerData, execArgv: [], env: {} })
     thread.unref()
-    thread.once('error', () => {})
+    thread.once('error', this.#failed)
     thread.once('exit', () => this.#ended(thread))
     return thread
   }

@@ -30,8 +30,8 @@ export class Connection {
 
   constructor(sqlite: BetterSqlite3.Database) {
     this.#sqlite = sqlite
-    this.#checkpoints = new Checkpoints(sqlite.name)
-    this.#log = new LogSync(sqlite.name)
+    this.#log = new LogSync(sqlite.name, () => this.#checkpoint())
+    this.#checkpoints = new Checkpoints(sqlite.name, (error) => this.#log.distrust(error))
   }
 
   /** Inside a write transaction. */
@@ -80,6 +80,21 @@ export class Connection {
   /** Resolves when the commits so far, of whomever, are on the disk. */
   synced(): Promise<void> {
     return this.#log.synced()
+  }
+
+  /** Brings all commits into the database and onto the disk. The event loop waits for it: only where nothing else helps. */
+  #checkpoint(): void {
+    try {
+      this.#emptyLog()
+    } catch {
+      // SQLite was told by its own descriptor what is known already: that the disk has refused the log.
+      this.#emptyLog()
+    }
+  }
+
+  #emptyLog(): void {
+    const [result] = this.#sqlite.pragma('wal_checkpoint(TRUNCATE)') as [{ busy: number }]
+    if (result.busy !== 0) throw new Error('another process is using the state database')
   }
 
   /** Runs reads on one snapshot. */

@@ -61,7 +61,7 @@ const CONTENT_ERRORS: ReadonlySet<string | undefined> = new Set([
  * right, which is when this returns. On any failure and on abort the directory is gone.
  *
  * @throws ERR_LAYER_INVALID | ERR_LAYER_TOO_LARGE | ERR_COMPRESSION_INVALID | ERR_COMPRESSION_UNSUPPORTED |
- * ERR_DIGEST_MISMATCH | ERR_SIZE_MISMATCH | ERR_NO_SPACE | ERR_PERMISSION | ERR_ROOTLESS_SETUP
+ * ERR_DIGEST_MISMATCH | ERR_SIZE_MISMATCH | ERR_NO_SPACE | ERR_SYNC_FAILED | ERR_PERMISSION | ERR_ROOTLESS_SETUP
  */
 export async function unpackLayer(input: UnpackLayerInput, context: JobContext<UnpackLayerProgress>): Promise<UnpackedLayer> {
   const { directory } = input
@@ -72,11 +72,14 @@ export async function unpackLayer(input: UnpackLayerInput, context: JobContext<U
     const threaded = (input.blob?.size ?? 0) >= THREADED_FROM_BYTES
     const content = threaded ? new ThreadedContent(input, context.signal) : openLayerContent(input, context.signal)
     const sink = new LayerSink({ directory, xattrPrefix: input.xattrPrefix, limits: { ...DEFAULT_LIMITS, ...input.limits } })
+    const sync = input.flushSoon ? new EarlySync(directory) : undefined
     try {
-      return await unpackInto(sink, { content, sync: input.flushSoon ? new EarlySync(directory) : undefined }, context)
+      return await unpackInto(sink, { content, sync }, context)
     } finally {
       await content.close()
       sink.closeAll()
+      // Whatever else went wrong: other layers may be lost by what this tells of.
+      await sync?.settled()
     }
   } catch (error) {
     removeTree({ paths: [directory] })

@@ -1,17 +1,17 @@
-import { closeSync, openSync } from 'node:fs'
-import { syncfsAsync } from '../../sys/libc.ts'
+import { syncFilesystem } from '../sync-filesystem.ts'
 
 /** The kernel would keep that much, and far more, in memory until it is told to write; and most layers are not much larger. */
 const INTERVAL_BYTES = 32 * 1024 * 1024
 
 /**
  * Has the disk begin its work while the layer is still being unpacked, so that little is left to wait for when the image
- * is made durable. What it writes may still be refused: nothing depends on it.
+ * is made durable. What the disk refuses shows here, and nowhere else.
  */
 export class EarlySync {
   readonly #directory: string
   #next = INTERVAL_BYTES
-  #running = false
+  #running: Promise<void> | undefined
+  #failure: { readonly error: unknown } | undefined
 
   constructor(directory: string) {
     this.#directory = directory
@@ -21,14 +21,22 @@ export class EarlySync {
   reached(bytes: number): void {
     if (bytes < this.#next || this.#running) return
     this.#next = bytes + INTERVAL_BYTES
-    this.#running = true
-    const fd = openSync(this.#directory, 'r')
-    // The one that counts comes later, and reports.
-    void syncfsAsync(fd)
-      .catch(() => {})
-      .finally(() => {
-        closeSync(fd)
-        this.#running = false
-      })
+    this.#running = this.#sync()
+  }
+
+  /** Resolves when nothing is being written any more. @throws ERR_SYNC_FAILED */
+  async settled(): Promise<void> {
+    await this.#running
+    if (this.#failure) throw this.#failure.error
+  }
+
+  async #sync(): Promise<void> {
+    try {
+      await syncFilesystem({ directory: this.#directory })
+    } catch (error) {
+      this.#failure ??= { error }
+    } finally {
+      this.#running = undefined
+    }
   }
 }
