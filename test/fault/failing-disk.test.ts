@@ -79,7 +79,10 @@ describe('a disk that refuses what was written', () => {
     const kept = await runtime.containers.get(id)
     expect(await kept.exec(['cat', '/said'])).toMatchObject({ stdout: 'kept' })
     await kept.stop({ timeoutMs: 0 })
-    expect(await failure(kept.start())).toMatchObject({ code: 'ERR_LAYER_NOT_FOUND', message: expect.stringContaining('pull the image again') })
+    expect(await failure(kept.start())).toMatchObject({
+      code: 'ERR_LAYER_NOT_FOUND',
+      message: expect.stringContaining('pull the image again'),
+    })
     disk.accept()
     await runtime.images.pull(`${registry.host}/busybox:v1`)
     await kept.start()
