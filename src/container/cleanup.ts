@@ -1,16 +1,16 @@
 import { readFileSync, rmSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { errorMessage, isPodlibError } from '../errors/errors.ts'
 import { abandonedWorkersEnded } from '../host/abandoned-workers.ts'
-import { isSameProcess, listProcesses, signalProcess } from '../host/proc.ts'
+import { isSameProcess } from '../host/proc.ts'
 import { removeCgroup } from '../host/remove-cgroup.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
 import { getContainer } from '../state/container-table.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { cgroupPath } from './cgroup-path.ts'
+import { killStragglers } from './stragglers.ts'
 
 /**
  * The mirror of init: takes away what a container that has ended holds on the host. Every step can be repeated, so an
@@ -25,7 +25,7 @@ export async function cleanupContainer(context: Context, session: ContainerSessi
 /** Undoes an init that failed or was interrupted: nothing of it is running in a place that the row knows. */
 export async function undoInit(context: Context, session: ContainerSession): Promise<void> {
   await abandonedWorkersEnded(context.paths.runRoot)
-  await killStragglers(context, session.row.id)
+  await killStragglers(context.paths, session.row.id)
   await releaseHost(context, session)
   await session.patch({ initStep: null })
 }
@@ -47,37 +47,6 @@ async function deleteFromRuntime(context: Context, { row: { id }, stored }: Cont
 async function removeRunFiles(context: Context, { row: { id, attached } }: ContainerSession): Promise<void> {
   if (!attached) (await context.monitor()).remove(id)
   rmSync(context.paths.bundle(id), { recursive: true, force: true })
-}
-
-/** What was killed is gone after one look or two, unless it hangs in the kernel. */
-const KILL_TIMEOUT_MS = 2_000
-
-/**
- * Kills monitor and OCI runtime that an interrupted create or run left on their way. Looks again until there are none: a
- * monitor may have started its runtime between the look and the kill.
- */
-async function killStragglers({ paths }: Context, id: string): Promise<void> {
-  const deadline = Date.now() + KILL_TIMEOUT_MS
-  const look = () => listProcesses().filter(({ pid }) => isStraggler(commandLine(pid), paths.ociRoot, id))
-  for (let found = look(); found.length > 0 && Date.now() < deadline; found = look()) {
-    for (const process of found) signalProcess(process, 'SIGKILL')
-    await sleep(2)
-  }
-}
-
-/** Whether it is told of the container by name, and of this store as the OCI runtime's: nobody else's program is. */
-function isStraggler(argv: readonly string[], ociRoot: string, id: string): boolean {
-  const root = argv.findIndex((word) => word === '--root' || word === '--runtime-arg=--root')
-  return root >= 0 && argv.includes(id) && (argv[root + 1] ?? '').replace('--runtime-arg=', '').startsWith(`${ociRoot}/`)
-}
-
-function commandLine(pid: number): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
-  } catch {
-    // It ended meanwhile.
-    return []
-  }
 }
 
 /** Cleans up a container that has just ended, and removes it when it was ephemeral. What is gone meanwhile is fine. */

@@ -2,6 +2,7 @@ import { PodlibError } from '../errors/errors.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { withContainer } from '../lifecycle/with-container.ts'
 import { parseSignal, signalName } from '../util/signal.ts'
+import { signalContainer } from './signal.ts'
 
 /** Sends a signal, by name or number, to a container's first process. It does not wait for what comes of it. */
 export async function killContainer(context: Context, id: string, signalText: string | number, signal?: AbortSignal): Promise<void> {
@@ -18,9 +19,8 @@ export async function killContainer(context: Context, id: string, signalText: st
           details: { id, status },
         })
       }
-      const runtime = await context.ociRuntime(session.stored.ociRuntime)
       await session.patch({ stoppedByUser: true })
-      await runtime.kill(id, number, { all: false })
+      await signalContainer(context, session, { signal: number, all: false })
       await session.announce('kill', { signal: signalName(number) })
     },
     { signal },

@@ -1,8 +1,11 @@
+import { isPodlibError } from '../errors/errors.ts'
 import type { AttachedProcess } from '../host/attached-process.ts'
 import type { AttachedEnd } from '../host/attached-runtime.ts'
+import { exitStatus, shellExitCode } from '../host/exit-status.ts'
 import type { Context, StoredContainer } from '../lifecycle/context.ts'
 import { canHappen } from '../lifecycle/state-machine.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
+import { getContainer } from '../state/container-table.ts'
 import { crashPoint } from '../util/crash-point.ts'
 import { limitedMemoryCgroup } from './cgroup-path.ts'
 import { cleanupContainer, removeExited, removeFiles } from './cleanup.ts'
@@ -51,7 +54,8 @@ export async function runAttached<Encoding extends OutputEncoding>(
         return finish(removed)
       })
       .catch(() => {})
-    const result = await collectProcess<Encoding>(new ContainerProcess(attached, killer), io)
+    const exited = attached.exited.catch((error: unknown) => (ended = endOfStopped(context, row.id, error)))
+    const result = await collectProcess<Encoding>(new ContainerProcess({ ...attached, exited }, killer), io)
     return { ...result, warnings }
   } finally {
     await finish()
@@ -97,6 +101,15 @@ async function startAttached(
   }
 }
 
+const SIGKILL = 9
+
+/** A container that was stopped while it was being made has been killed, whatever the OCI runtime calls that. */
+function endOfStopped({ db }: Context, id: string, error: unknown): AttachedEnd {
+  const isOfRuntime = isPodlibError(error) && error.details.runtimeMessage !== undefined
+  if (!isOfRuntime || !getContainer(db, id)?.stoppedByUser) throw error
+  return { ...exitStatus(shellExitCode({ exitCode: null, signal: SIGKILL })), timedOut: false, oomKilled: false }
+}
+
 interface EndInput {
   /** Undefined when it never came to be, or nobody knows what became of it. */
   readonly exit: AttachedEnd | undefined
@@ -120,7 +133,7 @@ async function finishAttached(context: Context, session: ContainerSession, { exi
     return
   }
   if (canEnd) await session.apply(event, { announce: 'died' })
-  if (exit === undefined) await cleanupContainer(context, session)
+  if (!removed) await cleanupContainer(context, session)
   if (failure) throw failure.error
   await removeExited(context, session)
 }

@@ -1,5 +1,5 @@
 import type { Duration } from '../bundle/container-options.ts'
-import { isPodlibError, PodlibError } from '../errors/errors.ts'
+import { PodlibError } from '../errors/errors.ts'
 import { killTree, listProcesses } from '../host/proc.ts'
 import type { Context } from '../lifecycle/context.ts'
 import { type ContainerSession, withContainer } from '../lifecycle/with-container.ts'
@@ -10,6 +10,7 @@ import { parseDuration } from '../util/quantity.ts'
 import { timeLimit } from '../util/timer.ts'
 import { cleanupContainer } from './cleanup.ts'
 import { ignoreRemoved } from './ignore-removed.ts'
+import { hasNoProcess, signalContainer } from './signal.ts'
 
 /** @public */
 export interface StopOptions {
@@ -66,14 +67,13 @@ async function askToStop(
 }
 
 async function sendSignal(context: Context, session: ContainerSession, signal: number): Promise<void> {
-  const { id, monitorPid } = session.row
+  const { monitorPid } = session.row
   // Without a process namespace of its own the first process's end does not take the others along.
   const all = signal === SIGKILL && session.stored.config.namespaces.pid.mode !== 'private'
   if (all && monitorPid !== null && (await context.machine()).facts.cgroupControllers.length === 0) return killChildren(monitorPid)
-  const runtime = await context.ociRuntime(session.stored.ociRuntime)
-  await runtime.kill(id, signal, { all }).catch((error: unknown) => {
+  await signalContainer(context, session, { signal, all }).catch((error: unknown) => {
     // It has ended by itself meanwhile.
-    if (!isPodlibError(error, 'ERR_OCI_CONTAINER_NOT_FOUND') && !isPodlibError(error, 'ERR_CONTAINER_STATE')) throw error
+    if (!hasNoProcess(error)) throw error
   })
 }
 

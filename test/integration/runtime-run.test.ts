@@ -221,6 +221,17 @@ describe.each(['crun', 'runc'] as const)('run with %s', (ociRuntime) => {
     expect(await run).toMatchObject({ exitCode: 137, signal: 'SIGKILL' })
     expect(await waiting).toMatchObject({ exitCode: 137 })
   })
+
+  it('is killed by whoever stops or kills it while it is still being made', async () => {
+    for (const [round, ms] of [0, 0, 4, 8, 12, 16, 20, 30].entries()) {
+      const run = runtime.run(SMALL, ['sleep', '1000'], { name: 'early' })
+      await eventually(async () => expect((await runtime.containers.list())[0]).toMatchObject({ status: 'running' }))
+      await sleep(ms)
+      const container = await runtime.containers.get('early')
+      await (round % 2 === 0 ? container.kill('SIGKILL') : container.stop({ timeoutMs: 0 }))
+      expect(await run).toMatchObject({ exitCode: 137, signal: 'SIGKILL', stdout: '' })
+    }
+  })
 })
 
 async function logsOf(container: { logs(): AsyncIterable<unknown> }): Promise<void> {
