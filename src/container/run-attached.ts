@@ -16,6 +16,7 @@ import { prepareBundle } from './init.ts'
 import { allWarnings } from './inspect.ts'
 import { ContainerProcess } from './process.ts'
 import type { RunInput, RunResult } from './run-options.ts'
+import { hasNoProcess } from './signal.ts'
 
 /** Runs a container as a child of this program: without a monitor, and with its streams straight to here. */
 export async function runAttached<Encoding extends OutputEncoding>(
@@ -105,8 +106,8 @@ const SIGKILL = 9
 
 /** A container that was stopped while it was being made has been killed, whatever the OCI runtime calls that. */
 function endOfStopped({ db }: Context, id: string, error: unknown): AttachedEnd {
-  const isOfRuntime = isPodlibError(error) && error.details.runtimeMessage !== undefined
-  if (!isOfRuntime || !getContainer(db, id)?.stoppedByUser) throw error
+  const lostIt = isPodlibError(error, 'ERR_OCI_RUNTIME') || hasNoProcess(error)
+  if (!lostIt || !getContainer(db, id)?.stoppedByUser) throw error
   return { ...exitStatus(shellExitCode({ exitCode: null, signal: SIGKILL })), timedOut: false, oomKilled: false }
 }
 

@@ -9,7 +9,9 @@ import { forgetRefused } from './lost-layers.ts'
  * it died. Nobody waits for it but the closing of the runtime. A failure becomes an event.
  */
 export async function flushImagesBehind(context: Context): Promise<void> {
+  // Before: those that the disk refuses are forgotten.
   const unflushed = listImagesWithLayers(context.db, 'staging')
+  if (unflushed.length === 0) return
   try {
     await flushImages(context)
   } catch (failure) {

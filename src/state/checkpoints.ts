@@ -41,7 +41,7 @@ export class Checkpoints {
   #due: NodeJS.Immediate | undefined
   #idle: NodeJS.Timeout | undefined
 
-  /** @param failed - called when one fails, which may be because of the disk */
+  /** @param failed - called when one fails: nobody else is told what the disk has said to it */
   constructor(path: string, failed: (error: Error) => void) {
     this.#path = path
     this.#failed = failed

@@ -3,7 +3,7 @@ import { PodlibError } from '../errors/errors.ts'
 import { FairLock } from '../util/fair-lock.ts'
 import { Checkpoints } from './checkpoints.ts'
 import { LogSync } from './log-sync.ts'
-import { isBusy } from './sqlite-error.ts'
+import { isBusy, isOfDisk } from './sqlite-error.ts'
 
 /** What a column can hold, on the way in and out. */
 export type SqlValue = string | number | null | Uint8Array
@@ -31,7 +31,7 @@ export class Connection {
   constructor(sqlite: BetterSqlite3.Database) {
     this.#sqlite = sqlite
     this.#log = new LogSync(sqlite.name, () => this.#checkpoint())
-    this.#checkpoints = new Checkpoints(sqlite.name, (error) => this.#log.distrust(error))
+    this.#checkpoints = new Checkpoints(sqlite.name, (error) => isOfDisk(error) && this.#log.distrust(error))
   }
 
   /** Inside a write transaction. */

@@ -2,29 +2,8 @@ import { type ContainerFilter, conditions } from './container-filter.ts'
 import { type ContainerRow, containerTable } from './container-row.ts'
 import type { Database } from './database.ts'
 
-type ShownColumn =
-  | 'id'
-  | 'name'
-  | 'imageId'
-  | 'imageStore'
-  | 'foreignImageId'
-  | 'imageName'
-  | 'status'
-  | 'createdAt'
-  | 'startedAt'
-  | 'finishedAt'
-  | 'exitCode'
-  | 'pid'
-
-/** What a listing shows. Text that few readers look into stays JSON: parsing it would double the time of a listing. */
-export type ContainerSummaryRow = Pick<ContainerRow, ShownColumn | 'generation'> & {
-  readonly rowid: number
-  readonly commandJson: string
-  readonly labelsJson: string
-}
-
 // Each column costs a listing of thousands its share: only what a line of it shows.
-const SHOWN: readonly (ShownColumn | 'generation')[] = [
+const SHOWN = [
   'id',
   'name',
   'imageId',
@@ -38,7 +17,15 @@ const SHOWN: readonly (ShownColumn | 'generation')[] = [
   'exitCode',
   'pid',
   'generation',
-]
+] as const satisfies readonly (keyof ContainerRow)[]
+
+/** What a listing shows. Text that few readers look into stays JSON: parsing it would double the time of a listing. */
+export type ContainerSummaryRow = Pick<ContainerRow, (typeof SHOWN)[number]> & {
+  readonly rowid: number
+  readonly commandJson: string
+  readonly labelsJson: string
+}
+
 const SUMMARY = `rowid, ${containerTable.pick(SHOWN)}, command AS commandJson, labels AS labelsJson`
 /** A row number is given anew when the newest row goes, so it says which container only together with the time. */
 const VERSION = `rowid, ${containerTable.pick(['generation', 'createdAt'])}`
@@ -58,22 +45,34 @@ export function listContainers(db: Database, filter: ContainerFilter = {}): read
   const readAll = () => db.all<ContainerSummaryRow>(`SELECT ${SUMMARY} FROM containers ${sql} ORDER BY rowid`, ...values)
   // What a transaction has changed may be undone, and its generation given to another change.
   if (db.writing) return readAll()
-  const known = remembered.get(db)?.deref()
-  if (known === undefined) return remember(db, readAll())
+  const known = recall(db)
+  if (known.size === 0) return keep(known, readAll())
   return db.read(() => {
     const versions = db.all<Version>(`SELECT ${VERSION} FROM containers ${sql} ORDER BY rowid`, ...values)
     const changed = versions.filter((version) => !isSame(known.get(version.rowid), version)).map(({ rowid }) => rowid)
-    if (changed.length * 2 > versions.length) return remember(db, readAll())
-    for (const row of readRows(db, changed)) known.set(row.rowid, row)
+    if (changed.length * 2 > versions.length) return keep(known, readAll())
+    keep(known, readRows(db, changed))
     const rows = versions.map(({ rowid }) => known.get(rowid) as ContainerSummaryRow)
-    // Those that are gone.
-    if (sql === '' && known.size > rows.length) remember(db, rows)
+    const areAll = sql === ''
+    if (areAll && known.size > rows.length) {
+      // Those that are gone need not be remembered.
+      known.clear()
+      keep(known, rows)
+    }
     return rows
   })
 }
 
-function remember(db: Database, rows: ContainerSummaryRow[]): ContainerSummaryRow[] {
-  remembered.set(db, new WeakRef(new Map(rows.map((row) => [row.rowid, row]))))
+function recall(db: Database): Rows {
+  const known = remembered.get(db)?.deref()
+  if (known) return known
+  const none: Rows = new Map()
+  remembered.set(db, new WeakRef(none))
+  return none
+}
+
+function keep(known: Rows, rows: ContainerSummaryRow[]): ContainerSummaryRow[] {
+  for (const row of rows) known.set(row.rowid, row)
   return rows
 }
 

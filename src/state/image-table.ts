@@ -143,7 +143,7 @@ export function listImagesWithLayers(db: Database, state: LayerState): { readonl
   return db.all(`SELECT DISTINCT image_id AS id, ${name} AS name FROM image_layers JOIN layers USING (diff_id) WHERE state = ?`, state)
 }
 
-/** Whether a power cut has taken layers of an image. */
+/** Whether a power cut, or the disk, has taken layers of an image. */
 export function hasLostLayers(db: Database, imageId: string): boolean {
   const sql = "SELECT 1 FROM image_layers JOIN layers USING (diff_id) WHERE image_id = ? AND state = 'deleting' LIMIT 1"
   return db.get(sql, imageId) !== undefined

@@ -6,7 +6,7 @@ import { isReferenceViolation } from './sqlite-error.ts'
 
 /**
  * `staging`: complete and proven, but perhaps in memory only; `ready`: on the disk too; `deleting`: its files are going or gone.
- * An image that has a layer of this last kind has lost it in a power cut, and gets it again by a pull.
+ * An image that has a layer of this last kind has lost it in a power cut or to a failing disk, and gets it again by a pull.
  */
 export type LayerState = 'staging' | 'ready' | 'deleting'
 

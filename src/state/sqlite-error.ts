@@ -7,6 +7,11 @@ export function isBusy(error: unknown): boolean {
   return code === 'SQLITE_BUSY' || code.startsWith('SQLITE_BUSY_') || code === 'SQLITE_LOCKED'
 }
 
+/** The disk, or what is above it, has refused to read or write. */
+export function isOfDisk(error: unknown): boolean {
+  return /^SQLITE_(IOERR|FULL)/.test(errorCode(error) ?? '')
+}
+
 /** A row refers to another that is missing, or is referred to by another that needs it. */
 export function isReferenceViolation(error: unknown): boolean {
   const code = errorCode(error)

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect } from '@jest/globals'
-import type { Runtime, RuntimeOptions } from '../../src/index.ts'
+import type { Runtime } from '../../src/index.ts'
 import { listContainers } from '../../src/state/container-listing.ts'
 import { openDatabase } from '../../src/state/database.ts'
 import { listLayers, updateLayer } from '../../src/state/layer-table.ts'
@@ -36,8 +36,8 @@ afterEach(async () => {
   await disk[Symbol.asyncDispose]()
 })
 const app = () => `${registry.host}/app:v1`
-const open = async (more: RuntimeOptions = {}) => {
-  store = await lab.emptyStore({ root: join(disk.path, 'root'), insecureRegistries: [registry.host], ...more })
+const open = async () => {
+  store = await lab.emptyStore({ root: join(disk.path, 'root'), insecureRegistries: [registry.host] })
   runtime = await store.open()
 }
 const REFUSED = { code: 'ERR_SYNC_FAILED', details: { systemCode: expect.stringMatching(/^(EIO|ENOSPC)$/) } }

@@ -70,6 +70,15 @@ describe('a further listing', () => {
     expect(read).toMatchObject([{ name: 'renamed' }])
   })
 
+  test('remembers what a listing of a few did not ask for', async () => {
+    await rename('b', 'renamed')
+    expect(names({ names: ['renamed'] })).toEqual(['renamed'])
+    const all = jest.spyOn(db, 'all')
+    expect(names()).toEqual(['a', 'renamed', 'c', 'd'])
+    const read = all.mock.results.flatMap(({ value }) => value as object[]).filter((row) => 'labelsJson' in row)
+    expect(read).toEqual([])
+  })
+
   test('shows what another program has changed, added and removed', async () => {
     const other = await openDatabase(db.path)
     await other.transaction(() => {
